@@ -1,0 +1,171 @@
+"""Run a launch plan in the instrumented interpreter. With the kernels, this is the only code that meets data.
+
+Every buffer of the plan lies in one arena with guard zones; scratch starts poisoned and never-written. The wrappers
+are not here: a plan is data, and fills and copies are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from verify.dtypes import FORMATS, narrow, widen
+from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
+from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, load_kernels, run_launch
+from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What came out of one run of a plan.
+
+    `results` maps "output", "<state>" and "d_<tensor>" to raw contiguous storage; `uncovered` counts, for each result,
+    the elements that nothing wrote; `changed` names the arguments whose bytes differ after the run; `guards` names the
+    buffers around which guard bytes changed.
+    """
+
+    results: dict[str, bytes]
+    uncovered: dict[str, int]
+    changed: tuple[str, ...]
+    guards: tuple[str, ...]
+    events: tuple[MemoryEvent, ...]
+    counters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseRun:
+    """What one phase (forward or backward) of a plan left: `results` as raw contiguous storage, `kept` as whole buffers."""
+
+    results: tuple[bytes, ...]
+    kept: dict[int, bytes]
+    events: tuple[MemoryEvent, ...]
+
+
+class PlanExecutor:
+    """Executes plans of one mechanism. `source` holds only its `@triton.jit` functions, at their original lines."""
+
+    def __init__(self, source: str, *, limits: WorkLimits) -> None:
+        self._kernels = load_kernels(source, "<mechanism>")
+        self._limits = limits
+
+    def run(self, plan: Plan, arguments: Mapping[str, bytes | memoryview], names: tuple[tuple[str, ...], tuple[str, ...]],
+            *, poison: int) -> Execution:
+        """Run forward, and backward if the plan has one.
+
+        `arguments` holds the raw bytes of every argument buffer; `names` are the state names and the names of the
+        gradients' tensors, in SPEC order; `poison` is the byte that unwritten scratch starts with.
+        Raises `WorkLimitExceeded` when the kernels do more work than the judge allows.
+        """
+        arena, buffers = _lay_out(plan, {plan.argument(name): data for name, data in arguments.items()}, poison)
+        before = _digests(plan, buffers)
+        counters = Counters()
+        for step in (*plan.forward, *plan.backward):
+            self._step(step, arena, buffers, counters)
+        results, uncovered = {}, {}
+        for name, ref in plan.results(*names):
+            view, written = _view(buffers[ref.buffer].bytes, ref), _written(buffers[ref.buffer], ref)
+            results[name] = np.ascontiguousarray(view).tobytes()
+            uncovered[name] = int(written.size - np.count_nonzero(written))
+        after = _digests(plan, buffers)
+        return Execution(
+            results=results, uncovered=uncovered, changed=tuple(sorted(n for n in before if before[n] != after[n])),
+            guards=arena.damaged_guards(), events=arena.events, counters=asdict(counters),
+        )
+
+    def run_phase(self, plan: Plan, steps: Sequence[Step], contents: Mapping[int, bytes | memoryview], *,
+                  results: Sequence[TensorRef], keep: Collection[int], poison: int) -> PhaseRun:
+        """Run `plan.forward` or `plan.backward` by itself, for a caller that holds the buffers in between.
+
+        `contents` maps buffer ids to the bytes they start with (arguments; in backward also what forward kept); the
+        other buffers start poisoned. Raises `WorkLimitExceeded`.
+        """
+        arena, buffers = _lay_out(plan, contents, poison)
+        counters = Counters()
+        for step in steps:
+            self._step(step, arena, buffers, counters)
+        return PhaseRun(
+            results=tuple(np.ascontiguousarray(_view(buffers[ref.buffer].bytes, ref)).tobytes() for ref in results),
+            kept={index: buffers[index].bytes.tobytes() for index in keep}, events=arena.events,
+        )
+
+    def _step(self, step: Step, arena: Arena, buffers: list[Buffer], counters: Counters) -> None:
+        if isinstance(step, Launch):
+            values = {name: _kernel_argument(value, buffers) for name, value in step.arguments}
+            run_launch(self._kernels[step.kernel], values, grid=step.grid, arena=arena, counters=counters,
+                       limits=self._limits)
+            return
+        target = buffers[step.out.buffer]
+        if isinstance(step, Fill):
+            _view(target.bytes, step.out)[...] = narrow(np.float64(step.value), step.out.dtype)
+            _written(target, step.out)[...] = True
+            return
+        source = buffers[step.source.buffer]
+        _view(target.bytes, step.out)[...] = convert(_view(source.bytes, step.source), step)
+        _written(target, step.out)[...] = _written(source, step.source)
+
+
+def convert(values: Array, step: Copy) -> Array:
+    """The stored values of a copy's source in the dtype of its target."""
+    if step.source.dtype == step.out.dtype:
+        return values
+    return narrow(widen(values, step.source.dtype), step.out.dtype)
+
+
+def _lay_out(plan: Plan, contents: Mapping[int, bytes | memoryview], poison: int) -> tuple[Arena, list[Buffer]]:
+    """The plan's buffers in one arena; those with contents count as written. The index keeps equal labels apart."""
+    arena = Arena()
+    buffers = [
+        arena.add(decl.argument or f"{decl.label} (buffer {index})", decl.nbytes, written=index in contents)
+        for index, decl in enumerate(plan.buffers)
+    ]
+    arena.freeze(poison)
+    for index, data in contents.items():
+        buffers[index].bytes[:] = np.frombuffer(data, dtype=np.uint8)
+    return arena, buffers
+
+
+def _digests(plan: Plan, buffers: list[Buffer]) -> dict[str, bytes]:
+    return {
+        decl.argument: hashlib.blake2b(buffer.bytes.tobytes(), digest_size=16).digest()
+        for decl, buffer in zip(plan.buffers, buffers, strict=True) if decl.argument is not None
+    }
+
+
+def _view(data: npt.NDArray[np.uint8], ref: TensorRef) -> Array:
+    """The tensor `ref` as a writable strided NumPy view of its buffer's bytes."""
+    form = FORMATS[ref.dtype]
+    start, stop = ref.span()
+    if start == stop:
+        return np.zeros(ref.shape, form.storage)
+    flat = data[: len(data) // form.itemsize * form.itemsize].view(form.storage)[ref.offset:]
+    strides = tuple(stride * form.itemsize for stride in ref.strides)
+    return np.lib.stride_tricks.as_strided(flat, ref.shape, strides)
+
+
+def _written(buffer: Buffer, ref: TensorRef) -> npt.NDArray[np.bool_]:
+    """Per element: has its first byte been written? A writable view of the buffer's shadow, all bytes of an element.
+
+    Kernels write whole elements, so the shadow of the view has one trailing axis of `itemsize` bytes.
+    """
+    size = FORMATS[ref.dtype].itemsize
+    start, stop = ref.span()
+    if start == stop:
+        return np.ones((*ref.shape, size), np.bool_)
+    shadow = buffer.written[start:]
+    strides = (*(stride * size for stride in ref.strides), 1)
+    return np.lib.stride_tricks.as_strided(shadow, (*ref.shape, size), strides)
+
+
+def _kernel_argument(value: Argument, buffers: list[Buffer]) -> PointerArg | int | float | bool | str | None:
+    if isinstance(value, TensorRef):
+        return PointerArg(buffer=buffers[value.buffer], byte_offset=value.offset * value.itemsize, dtype=value.dtype)
+    if isinstance(value, DtypeName):
+        return value.name
+    return value
