@@ -27,8 +27,8 @@ class Execution:
     """What came out of one run of a plan.
 
     `results` maps "output", "<state>" and "d_<tensor>" to raw contiguous storage; `uncovered` counts, for each result,
-    the elements that nothing wrote; `changed` names the arguments whose bytes differ after the run; `guards` names the
-    buffers around which guard bytes changed.
+    the bytes that nothing wrote; `changed` names the arguments, and the results of forward, that a later step
+    overwrote; `guards` names the buffers around which guard bytes changed.
     """
 
     results: dict[str, bytes]
@@ -66,16 +66,21 @@ class PlanExecutor:
         arena, buffers = _lay_out(plan, {plan.argument(name): data for name, data in arguments.items()}, poison)
         before = _digests(plan, buffers)
         counters = Counters()
-        for step in (*plan.forward, *plan.backward):
+        for step in plan.forward:
+            self._step(step, arena, buffers, counters)
+        handed_out = {name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")}
+        for step in plan.backward:
             self._step(step, arena, buffers, counters)
         results, uncovered = {}, {}
         for name, ref in plan.results(*names):
-            view, written = _view(buffers[ref.buffer].bytes, ref), _written(buffers[ref.buffer], ref)
-            results[name] = np.ascontiguousarray(view).tobytes()
+            written = _written(buffers[ref.buffer], ref)
+            results[name] = handed_out.get(name) or _bytes(buffers, ref)
             uncovered[name] = int(written.size - np.count_nonzero(written))
         after = _digests(plan, buffers)
+        changed = [name for name in before if before[name] != after[name]]
+        changed += [name for name, ref in plan.results(*names) if handed_out.get(name, b"") not in (b"", _bytes(buffers, ref))]
         return Execution(
-            results=results, uncovered=uncovered, changed=tuple(sorted(n for n in before if before[n] != after[n])),
+            results=results, uncovered=uncovered, changed=tuple(sorted(changed)),
             guards=arena.damaged_guards(), events=arena.events, counters=asdict(counters),
         )
 
@@ -91,7 +96,7 @@ class PlanExecutor:
         for step in steps:
             self._step(step, arena, buffers, counters)
         return PhaseRun(
-            results=tuple(np.ascontiguousarray(_view(buffers[ref.buffer].bytes, ref)).tobytes() for ref in results),
+            results=tuple(_bytes(buffers, ref) for ref in results),
             kept={index: buffers[index].bytes.tobytes() for index in keep}, events=arena.events,
         )
 
@@ -129,6 +134,11 @@ def _lay_out(plan: Plan, contents: Mapping[int, bytes | memoryview], poison: int
     for index, data in contents.items():
         buffers[index].bytes[:] = np.frombuffer(data, dtype=np.uint8)
     return arena, buffers
+
+
+def _bytes(buffers: list[Buffer], ref: TensorRef) -> bytes:
+    """A tensor's elements in row-major order, as raw storage."""
+    return np.ascontiguousarray(_view(buffers[ref.buffer].bytes, ref)).tobytes()
 
 
 def _digests(plan: Plan, buffers: list[Buffer]) -> dict[str, bytes]:

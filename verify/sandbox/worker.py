@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
+from verify.errors import InfrastructureError
 from verify.sandbox import wire
 
 FailureKind = Literal["crashed", "timeout", "memory", "malformed", "oversized", "extra", "refused"]
@@ -47,7 +48,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-class SandboxError(Exception):
+class SandboxError(InfrastructureError):
     """The sandbox cannot work here; says nothing about a candidate."""
 
 

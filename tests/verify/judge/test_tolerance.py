@@ -1,0 +1,115 @@
+"""Comparisons fail where a careless verifier passes: shapes, NaN, one wrong row, scales that differ between rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from verify.judge.tolerance import FACTOR, Comparison, Float64, compare
+
+SHAPE = (2, 40, 2, 16)
+
+
+def oracle(seed: int = 0) -> Float64:
+    return np.random.default_rng(seed).standard_normal(SHAPE)
+
+
+def perturbed(values: Float64, relative: float) -> list[Float64]:
+    generator = np.random.default_rng(1)
+    return [values * (1 + relative * generator.choice([-1.0, 1.0], values.shape)) for _ in range(3)]
+
+
+def compared(got: Float64, values: Float64, *, relative: float = 6e-8, eager: Float64 | None = None) -> Comparison:
+    plain = values.astype(np.float32).astype(np.float64) if eager is None else eager
+    return compare(got, values, perturbed(values, relative), plain, run_dtype="float32", result_dtype="float32")
+
+
+def ratio(got: Float64, values: Float64) -> float:
+    return compared(got, values).ratio
+
+
+def test_rounding_the_oracle_passes_with_room() -> None:
+    values = oracle()
+    assert ratio(values.astype(np.float32).astype(np.float64), values) < 0.2
+
+
+def test_shapes_that_would_broadcast_are_different() -> None:
+    values = oracle()
+    assert ratio(values[:1], values) == np.inf
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_non_finite_element_fails(bad: float) -> None:
+    values = oracle()
+    got = values.copy()
+    got[1, 39, 1, 15] = bad
+    found = compared(got, values)
+    assert found.ratio == np.inf
+    assert found.where == (1, 39, 1, 15)
+
+
+def test_a_non_finite_element_fails_even_where_the_oracle_has_one() -> None:
+    values = oracle()
+    values[0, 0, 0, 0] = np.nan
+    assert ratio(values, values) == np.inf
+
+
+def test_one_wrong_element_is_not_averaged_away() -> None:
+    values = oracle()
+    got = values.copy()
+    got[1, 39, 1, 3] *= 1.001
+    found = compared(got, values)
+    assert found.ratio > 10
+    assert found.where == (1, 39, 1, 3)
+
+
+def test_a_small_row_beside_large_rows_is_held_to_its_own_scale() -> None:
+    values = oracle()
+    values[:, :20] *= 1e-6
+    got = values.copy()
+    got[:, :20] *= 1.001
+    assert ratio(got, values) > 10
+
+
+def test_all_zeros_fail_against_a_small_result() -> None:
+    values = 1e-4 * oracle()
+    assert ratio(np.zeros(SHAPE), values) > 1e5
+
+
+def test_a_one_percent_scale_falls_in_float32() -> None:
+    values = oracle()
+    assert ratio(values * 1.01, values) > 100
+
+
+def test_the_tolerance_follows_the_sensitivity_of_the_reference() -> None:
+    values = oracle()
+    noisy = values + 1e-4 * np.random.default_rng(3).standard_normal(SHAPE)
+    assert ratio(noisy, values) > 10
+    assert compared(noisy, values, relative=1e-4).ratio < 1
+
+
+def test_a_window_that_cancels_is_allowed_what_plain_arithmetic_loses_there() -> None:
+    values = np.random.default_rng(5).standard_normal((1, 8, 1, 64))
+    values[0, 0] = 1e-9
+    got, plain = values.copy(), values.copy()
+    got[0, 0] += 3e-8
+    assert compared(got, values).ratio > 10
+    plain[0, 0] -= 2e-8
+    assert compared(got, values, eager=plain).ratio < 0.5
+
+
+@pytest.mark.parametrize("bad", [1e6, np.nan, np.inf])
+def test_a_reference_that_computes_badly_on_purpose_gains_one_unit_at_most(bad: float) -> None:
+    values = oracle()
+    got = values + 1e-4
+    assert compared(got, values, eager=values + bad).ratio > 10
+
+
+def test_an_exact_zero_is_compared_exactly() -> None:
+    zeros = np.zeros(SHAPE)
+    assert ratio(zeros, zeros) == 0.0
+    assert ratio(zeros + 1e-12, zeros) > 1
+
+
+def test_every_required_dtype_has_a_factor() -> None:
+    assert {"float32", "bfloat16", "float16"} <= set(FACTOR)

@@ -1,0 +1,199 @@
+"""The test plan: which shapes, dtypes, layouts, scales, gates, cotangents and tunings a mechanism is run at.
+
+Our own enumerator over a seed, integers only. Each case is small data; cases come cheap to dear, in groups, and a
+group that fails ends the plan, so that the same mechanism always gives the same verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from verify.judge.random import Stream
+from verify.seeds import derive
+from verify.source.contract import DimRule, Spec
+
+LayoutKind = Literal["dense", "transposed", "gapped"]
+CotangentKind = Literal["random", "one_hot", "expanded", "transposed", "zero"]
+GateKind = Literal["typical", "strong", "none"]
+StateKind = Literal["zero", "random"]
+
+PRIMES = (13, 37, 61)
+AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
+LONG = 521
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One compared run: forward, backward, and the same from the oracle.
+
+    `sizes` holds every free dimension; `needs` names the tensors whose gradient is asked for (None = all);
+    `tuning` is an index into TUNING; `scale` multiplies the inputs of domain `normal`.
+    """
+
+    sizes: tuple[tuple[str, int], ...]
+    dtype: str
+    tuning: int = 0
+    layout: LayoutKind = "dense"
+    scale: float = 1.0
+    gate: GateKind = "typical"
+    state: StateKind = "random"
+    cotangent: CotangentKind = "random"
+    needs: tuple[str, ...] | None = None
+    draw: int = 0
+
+    @property
+    def size_map(self) -> dict[str, int]:
+        return dict(self.sizes)
+
+    @property
+    def label(self) -> str:
+        """A short unique description, stable enough to be quoted in a finding and to seed the case's inputs."""
+        parts = [" ".join(f"{name}={size}" for name, size in self.sizes), self.dtype]
+        parts += [f"tuning {self.tuning}"] if self.tuning else []
+        parts += [f"{self.layout} inputs"] if self.layout != "dense" else []
+        parts += [f"scale {self.scale:g}"] if self.scale != 1.0 else []
+        parts += [f"{self.gate} gates"] if self.gate != "typical" else []
+        parts += ["zero state"] if self.state == "zero" else []
+        parts += [f"{self.cotangent} cotangent"] if self.cotangent != "random" else []
+        parts += [f"needs {'+'.join(self.needs) or 'nothing'}"] if self.needs is not None else []
+        parts += [f"draw {self.draw}"] if self.draw else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Cases that are judged together; `name` says what the group is about."""
+
+    name: str
+    cases: tuple[Case, ...]
+
+
+def enumerate_groups(spec: Spec, tuning: tuple[dict[str, int], ...], *, seed: int,
+                     depth: Literal["quick", "full"]) -> tuple[Group, ...]:
+    """The test plan for one mechanism. `full` begins with the groups of `quick`."""
+    planner = _Planner(spec=spec, tuning=tuning, stream=Stream(derive(seed, "cases")))
+    groups = [planner.smoke(), planner.semantics(), planner.low_precision()]
+    if depth == "full":
+        groups += [planner.lengths(), planner.needs(), planner.domains(), planner.tunings(), planner.long(),
+                   planner.free_draws()]
+    return tuple(group for group in groups if group.cases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planner:
+    spec: Spec
+    tuning: tuple[dict[str, int], ...]
+    stream: Stream
+
+    @property
+    def block(self) -> int:
+        """The default tuning's largest tile size, around which lengths are chosen; 32 where it names none."""
+        return self.block_of(0)
+
+    def block_of(self, index: int) -> int:
+        tiles = [size for name, size in self.tuning[index].items() if not name.startswith("num_") and 8 <= size <= 256]
+        return max(tiles, default=32)
+
+    def sizes(self, **chosen: int) -> tuple[tuple[str, int], ...]:
+        """Every free dimension: the chosen size, or one drawn from its rule."""
+        return tuple((name, self._size(name, chosen)) for name in self.spec.free_dims())
+
+    def _size(self, name: str, chosen: Mapping[str, int]) -> int:
+        rule = self.spec.dims[name]
+        if name in chosen:
+            return _clamp(chosen[name], rule)
+        if name in ("B", "H"):
+            return _clamp(1 + self.stream.below(2), rule)
+        if name in ("K", "V", "D"):
+            return _clamp(self.stream.choice(AWKWARD), rule)
+        return _clamp(1 + self.stream.below(4), rule)
+
+    def smoke(self) -> Group:
+        block = self.block
+        return Group(name="smoke", cases=(
+            Case(sizes=self.sizes(B=1, T=1, H=1, K=3, V=2, D=3), dtype="float32"),
+            Case(sizes=self.sizes(B=2, T=block + 1, H=2, K=20, V=36, D=20), dtype="float32"),
+        ))
+
+    def semantics(self) -> Group:
+        block = self.block
+        return Group(name="semantics", cases=(
+            Case(sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=16, V=64, D=64), dtype="float32", layout="gapped",
+                 cotangent="expanded"),
+            Case(sizes=self.sizes(B=1, T=2 * block + 3, H=1, K=33, V=5, D=33), dtype="float32", gate="strong"),
+            Case(sizes=self.sizes(B=1, T=3 * block, H=1, K=64, V=65, D=65), dtype="float32", scale=4.0, state="zero",
+                 layout="transposed", cotangent="transposed"),
+            Case(sizes=self.sizes(B=1, T=block - 1, H=2, K=8, V=16, D=16), dtype="float32", scale=2.0**-6),
+        ))
+
+    def low_precision(self) -> Group:
+        block = self.block
+        cases = [
+            Case(sizes=self.sizes(B=1, T=2 * block + 7, H=2, K=36, V=64, D=64), dtype=dtype)
+            for dtype in self.spec.dtypes if dtype != "float32"
+        ]
+        cases.append(Case(sizes=self.sizes(B=1, T=61, H=1, K=128, V=100, D=128), dtype="bfloat16", layout="gapped"))
+        return Group(name="low precision", cases=tuple(cases))
+
+    def lengths(self) -> Group:
+        block = self.block
+        lengths = (1, 2, block - 1, block, self.stream.choice(PRIMES), 2 * block + 1 + self.stream.below(block - 1))
+        cases = [Case(sizes=self.sizes(T=length), dtype="float32") for length in lengths]
+        cases += [Case(sizes=self.sizes(T=length), dtype="bfloat16") for length in (1, block, block + 1)]
+        cases += [Case(sizes=self.sizes(B=1, T=block + 3, H=1, K=1, V=1, D=1), dtype="float32"),
+                  Case(sizes=self.sizes(B=3, T=7, H=3, K=128, V=128, D=128), dtype="float32", layout="transposed")]
+        return Group(name="lengths", cases=tuple(cases))
+
+    def needs(self) -> Group:
+        names = tuple(tensor.name for tensor in self.spec.differentiated if tensor.differentiable)
+        patterns = [(name,) for name in names] + [names[1:], names[:1] + names[2:], ()]
+        unique = tuple(dict.fromkeys(patterns))
+        return Group(name="needs", cases=tuple(
+            Case(sizes=self.sizes(B=1, T=self.block + 2 + index, H=2, K=20, V=33, D=33), dtype="float32", needs=pattern)
+            for index, pattern in enumerate(unique)
+        ))
+
+    def domains(self) -> Group:
+        block = self.block
+        kinds: tuple[CotangentKind, ...] = ("one_hot", "zero", "expanded", "transposed")
+        cases = [Case(sizes=self.sizes(B=2, T=block + 5, H=1), dtype="float32", cotangent=kind) for kind in kinds]
+        cases += [Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="float32", scale=scale)
+                  for scale in (2.0**-10, 2.0**-3, 2.0)]
+        cases += [Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="bfloat16", scale=scale, gate=gate)
+                  for scale, gate in ((2.0**-6, "typical"), (3.0, "strong"))]
+        cases += [Case(sizes=self.sizes(B=1, T=3 * block + 1, H=2), dtype="float32", gate=gate, state=state)
+                  for gate, state in (("strong", "zero"), ("none", "random"))]
+        return Group(name="domains", cases=tuple(cases))
+
+    def tunings(self) -> Group:
+        cases = []
+        for index in range(1, len(self.tuning)):
+            block = self.block_of(index)
+            cases += [
+                Case(sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=36, V=65, D=65), dtype="float32", tuning=index),
+                Case(sizes=self.sizes(B=1, T=block + 1, H=1, K=64, V=64, D=64), dtype="bfloat16", tuning=index),
+                Case(sizes=self.sizes(B=1, T=block - 1, H=1), dtype="float32", tuning=index, layout="gapped"),
+            ]
+        return Group(name="tunings", cases=tuple(cases))
+
+    def long(self) -> Group:
+        return Group(name="long", cases=tuple(
+            Case(sizes=self.sizes(B=1, T=LONG, H=1, K=32, V=16, D=32), dtype=dtype) for dtype in self.spec.dtypes
+        ))
+
+    def free_draws(self) -> Group:
+        layouts: tuple[LayoutKind, ...] = ("dense", "transposed", "gapped")
+        states: tuple[StateKind, ...] = ("zero", "random")
+        return Group(name="free draws", cases=tuple(
+            Case(sizes=self.sizes(T=1 + self.stream.below(4 * self.block)), dtype=self.stream.choice(self.spec.dtypes),
+                 tuning=self.stream.below(len(self.tuning)), layout=self.stream.choice(layouts),
+                 state=self.stream.choice(states), draw=index + 1)
+            for index in range(8)
+        ))
+
+
+def _clamp(size: int, rule: DimRule) -> int:
+    high = rule.high if rule.high is not None else size
+    return max(rule.low, min(size, high))

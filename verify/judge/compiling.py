@@ -1,0 +1,121 @@
+"""CMP: the default tuning compiles for real devices and fits them, without one.
+
+bfloat16 at head sizes 64 and 128 for every target, float32 at 64 for sm_90. Compiling happens in a worker of its own
+profile; here its reports become findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from verify.findings import Finding
+from verify.judge.cases import Case
+from verify.judge.contract_checks import dense_request
+from verify.judge.session import JudgeBroken, Session
+from verify.judge.verdict import TARGETS
+from verify.plan.format import Plan
+from verify.sandbox.client import Limits, RemoteRefusal, Server, WorkerFailure
+from verify.source.contract import Spec
+from verify.source.static import Mechanism
+
+COMPILE_SECONDS = 240.0
+SPILL_LIMIT_BYTES = 512
+"""Spilled bytes per thread above which a kernel is rejected in bfloat16; below it they are only reported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One plan to compile for one target."""
+
+    dtype: str
+    head: int
+    target: str
+    plan: Plan
+
+    @property
+    def label(self) -> str:
+        return f"{self.target}, {self.dtype}, head size {self.head}"
+
+
+def compile_case(spec: Spec, dtype: str, head: int) -> Case:
+    """A shape that real models use: every size a multiple of 16, as compiled code specialises on it."""
+    chosen = {"B": 2, "T": 256, "H": 4, "K": head, "V": head, "D": head}
+    sizes = []
+    for name in spec.free_dims():
+        rule = spec.dims[name]
+        size = chosen.get(name, rule.low)
+        sizes.append((name, min(size, rule.high) if rule.high is not None else size))
+    return Case(sizes=tuple(sizes), dtype=dtype)
+
+
+def plan_jobs(session: Session) -> list[Job]:
+    """Every (plan, target) the stage compiles. Raises Rejected where a wrapper cannot be traced."""
+    jobs = []
+    for dtype, head, targets in (("bfloat16", 64, TARGETS), ("bfloat16", 128, TARGETS), ("float32", 64, ("sm_90",))):
+        case = compile_case(session.mechanism.spec, dtype, head)
+        plan = session.trace(dense_request(session.mechanism, case), case.label)
+        jobs += [Job(dtype=dtype, head=head, target=target, plan=plan) for target in targets]
+    return jobs
+
+
+class Compilation:
+    """The stage's jobs, running in the background in a worker of profile `compile`."""
+
+    def __init__(self, server: Server, session: Session, limits: Limits) -> None:
+        """Trace every plan, then start compiling. Raises Rejected where a wrapper cannot be traced."""
+        self._mechanism = session.mechanism
+        jobs = plan_jobs(session)
+        self._worker = server.worker("compile", source=session.mechanism.source.encode(), limits=limits)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
+        self._future = self._thread.submit(self._run, jobs)
+
+    def result(self) -> tuple[list[Finding], list[dict[str, Any]]]:
+        """Wait for every job: the findings, and the reports for `measured/`."""
+        return self._future.result()
+
+    def close(self) -> None:
+        """Stop compiling, finished or not."""
+        self._worker.kill()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, jobs: Sequence[Job]) -> tuple[list[Finding], list[dict[str, Any]]]:
+        findings: list[Finding] = []
+        reports: list[dict[str, Any]] = []
+        for job in jobs:
+            try:
+                header, blobs = self._worker.call("compile", {
+                    "plan": job.plan.to_json(), "kernels": list(self._mechanism.kernels), "target": job.target,
+                })
+            except (RemoteRefusal, WorkerFailure) as error:
+                rule = "ADM-TIMEOUT" if isinstance(error, WorkerFailure) and error.kind == "timeout" else "CMP-FAILED"
+                findings.append(Finding(rule=rule, where=job.label, message="the compiler ended without an answer: "
+                                        f"{error}; expected it to return"))
+                break
+            if blobs or set(header) != {"reports"}:
+                raise JudgeBroken(f"the compile worker answered {sorted(header)}")
+            for report in header["reports"]:
+                reports.append({"dtype": job.dtype, "head": job.head, **report})
+                findings += _check(job, report)
+        return findings, reports
+
+
+def _check(job: Job, report: dict[str, Any]) -> list[Finding]:
+    kernel, where, findings = report["kernel"], job.label, []
+    if report["error"] is not None:
+        return [Finding(rule="CMP-ERROR", where=where, line=report["line"],
+                        message=f"{kernel}: expected it to compile, got {report['error']}")]
+    if report["over_limits"] is not None:
+        findings.append(Finding(rule="CMP-SHARED", where=where, line=report["line"], message=f"{kernel}: "
+                                f"{report['over_limits']}. Use smaller tiles or fewer stages in the default tuning"))
+    if job.dtype != "float32" and (report["spill_bytes"] or 0) > SPILL_LIMIT_BYTES:
+        findings.append(Finding(
+            rule="CMP-SPILL", where=where, message=f"{kernel}: spills {report['spill_bytes']:,} B of registers a thread; "
+            f"expected at most {SPILL_LIMIT_BYTES}. Use smaller tiles or more warps in the default tuning"))
+    if set(report["dot_precision"]) - {"ieee"}:
+        findings.append(Finding(
+            rule="CMP-DOT-PRECISION", where=where, message=f"{kernel}: tl.dot on float32 compiles to "
+            f"{', '.join(report['dot_precision'])}; expected input_precision=\"ieee\""))
+    return findings

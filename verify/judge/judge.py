@@ -1,0 +1,230 @@
+"""The judge: every stage in order, cheap to dear, for one source at one depth."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from verify.errors import InfrastructureError
+from verify.findings import Finding, Status, in_order
+from verify.judge import throughput
+from verify.judge.cases import Case, Group, enumerate_groups
+from verify.judge.compiling import COMPILE_SECONDS, Compilation
+from verify.judge.differences import check_gradients
+from verify.judge.inputs import draw_inputs
+from verify.judge.runs import POISONS, Outcome, finish, start
+from verify.judge.session import Rejected, Session, oracle_blobs
+from verify.judge.verdict import FULL_ISOLATION, Depth, Verdict
+from verify.rules import RULES_VERSION
+from verify.sandbox.client import Limits, Server
+from verify.seeds import derive
+from verify.source.static import Mechanism, check_static
+
+EVIDENCE = {
+    "PAR": "source", "POL": "source", "LCK": "source", "CON": "trace", "NUM": "interpreter", "GRD": "interpreter",
+    "MEM": "interpreter", "CMP": "compiler", "THR": "model", "ADM": "all",
+}
+REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "MEM", "CMP", "THR")
+"""The stages that admission asks for; each must be `pass`, never `skip`."""
+
+WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=120.0)
+COMPILE_LIMITS = Limits(memory_bytes=8 << 30, seconds=COMPILE_SECONDS)
+
+
+class IsolationError(InfrastructureError):
+    """The machine cannot confine hostile code fully, and nobody said that this is acceptable."""
+
+
+@dataclass(kw_only=True)
+class _Record:
+    """What the stages have said so far about one source."""
+
+    depth: Depth
+    stages: dict[str, Status]
+    findings: list[Finding] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}})
+
+    def blame(self, findings: Sequence[Finding]) -> None:
+        self.findings += findings
+        for finding in findings:
+            self.stages[finding.stage] = "fail"
+
+    def passed(self, *stages: str) -> None:
+        for stage in stages:
+            if self.stages.get(stage) != "fail":
+                self.stages[stage] = "pass"
+
+    def spent(self, what: str, since: float) -> None:
+        seconds = self.measured["seconds"]
+        seconds[what] = seconds.get(what, 0.0) + time.monotonic() - since
+
+
+class Judge:
+    """Judges sources with one warm server. Not for use from several threads at once.
+
+    `server` may be None for depth `static`. With `require_isolation`, a machine without Landlock and seccomp raises
+    IsolationError instead of judging.
+    """
+
+    def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
+        self._server, self._require = server, require_isolation
+
+    def check(self, source: bytes, *, path: str, depth: Depth, require_canonical: bool = False) -> Verdict:
+        """The verdict on one source. Depth `full` is the only one that admits.
+
+        Raises IsolationError, `SandboxError` or `JudgeBroken` where the judge, not the candidate, is at fault.
+        """
+        began = time.monotonic()
+        static = check_static(source, path=path, require_canonical=require_canonical)
+        record = _Record(depth=depth, stages=dict(static.stages))
+        record.blame(static.findings)
+        record.spent("static", began)
+        mechanism = static.mechanism
+        digest = mechanism.source_hash if mechanism else hashlib.sha256(source).hexdigest()
+        seed = derive(0, "verdict", RULES_VERSION, digest)
+        if mechanism is None or depth == "static":
+            return _verdict(record, digest, mechanism, seed, isolation="not needed")
+        assert self._server is not None, "depths quick and full need a server"
+        isolation = self._server.isolation
+        if self._require and isolation != FULL_ISOLATION:
+            raise IsolationError(f"expected {FULL_ISOLATION} on this machine, got {isolation}; pass "
+                                 "--allow-weak-isolation only for sources you trust")
+        with Session(self._server, mechanism, WORKER_LIMITS) as session:
+            _dynamic(self._server, session, record, seed)
+        return _verdict(record, digest, mechanism, seed, isolation=isolation)
+
+
+def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> None:
+    """CON on plans, NUM, GRD, MEM, then CMP and THR at full depth."""
+    mechanism = session.mechanism
+    groups = enumerate_groups(mechanism.spec, mechanism.tuning, seed=seed, depth=_case_depth(record.depth))
+    try:
+        compilation = Compilation(server, session, COMPILE_LIMITS) if record.depth == "full" else None
+    except Rejected as rejected:
+        record.blame([rejected.finding])
+        return
+    try:
+        record.measured["cases"] = _run_groups(session, groups, seed, record)
+        if record.findings:
+            return
+        record.passed("CON", "NUM", "GRD", "MEM")
+        if compilation is not None:
+            _last_stages(session, compilation, record, seed)
+        record.blame(session.end())
+    finally:
+        if compilation is not None:
+            compilation.close()
+
+
+def _last_stages(session: Session, compilation: Compilation, record: _Record, seed: int) -> None:
+    """CMP and THR, for a mechanism whose numbers are right."""
+    began = time.monotonic()
+    findings, reports = compilation.result()
+    record.spent("CMP (after the runs)", began)
+    record.measured["compiler"] = reports
+    record.blame(findings)
+    record.passed("CMP")
+    began = time.monotonic()
+    try:
+        record.measured["throughput"] = throughput.estimate(session, seed)
+        record.measured["behaviour"] = behaviour(session)
+    except Rejected as rejected:
+        record.blame([rejected.finding])
+        return
+    record.spent("THR", began)
+    record.passed("THR")
+
+
+def _case_depth(depth: Depth) -> Any:
+    return "full" if depth == "full" else "quick"
+
+
+def _run_groups(session: Session, groups: Sequence[Group], seed: int, record: _Record) -> int:
+    """Group by group; a group with a finding is the last one. Returns how many cases were run."""
+    count = 0
+    ratios: dict[str, dict[str, float]] = {}
+    examples: list[dict[str, Any]] = []
+    for position, group in enumerate(groups):
+        began = time.monotonic()
+        if position == 1:
+            record.blame(check_gradients(session, groups[0].cases[1], seed))
+        found = _run_group(session, group, seed)
+        for outcome in found:
+            record.blame(outcome.findings)
+            examples += outcome.examples
+            row = ratios.setdefault(outcome.case.dtype, {})
+            for name, ratio in outcome.ratios.items():
+                row[name] = max(row.get(name, 0.0), ratio)
+        count += len(found)
+        record.spent(f"runs: {group.name}", began)
+        if record.findings:
+            break
+    record.measured["error_over_tolerance"] = ratios
+    record.measured["counterexamples"] = examples[:16]
+    return count
+
+
+def _run_group(session: Session, group: Group, seed: int) -> list[Outcome]:
+    """Start every case, so that the workers stay busy, then collect them in order."""
+    pending = [start(session, case, seed, poison=POISONS[index % 2]) for index, case in enumerate(group.cases)]
+    outcomes = [finish(session, item) for item in pending]
+    if group.name == "smoke" and not any(outcome.findings for outcome in outcomes):
+        outcomes[-1].findings += _repoisoned(session, group, seed)
+    return outcomes
+
+
+def _repoisoned(session: Session, group: Group, seed: int) -> list[Finding]:
+    """The same case on scratch with the other poison must give the same bits: nothing depends on stale memory."""
+    index = len(group.cases) - 1
+    case = group.cases[index]
+    runs = []
+    for poison in POISONS:
+        pending = start(session, case, seed, poison=poison)
+        if pending.executed is None:
+            return pending.outcome.findings
+        try:
+            runs.append(pending.executed.result().raw)
+        except Rejected as rejected:
+            return [rejected.finding]
+    changed = sorted(name for name in runs[0] if runs[0][name] != runs[1][name])
+    return [Finding(rule="MEM-POISON", where=case.label, message=f"{', '.join(changed)}: the bits depend on what "
+                    "unwritten memory held; expected results that only depend on the inputs")] if changed else []
+
+
+def behaviour(session: Session) -> str:
+    """A digest of the oracle's results on fixed inputs, to two digits: equal for mechanisms that compute the same.
+
+    The inputs depend on the SPEC's shapes only, not on the source. Raises Rejected.
+    """
+    spec = session.mechanism.spec
+    sizes = tuple((name, min(_BEHAVIOUR_SIZES.get(name, 2), spec.dims[name].high or 64)) for name in spec.free_dims())
+    inputs = draw_inputs(spec, Case(sizes=sizes, dtype="float32"), derive(0, "behaviour"))
+    digest = hashlib.sha256()
+    for result in session.evaluate("reference", inputs, [oracle_blobs(inputs)], "behaviour").result()[0]:
+        scale = float(np.max(np.abs(result))) if result.size else 0.0
+        rounded = np.rint(result / scale * 100.0).astype(np.int64) if scale > 0.0 else np.zeros(result.shape, np.int64)
+        digest.update(str(result.shape).encode())
+        digest.update(rounded.tobytes())
+    return digest.hexdigest()
+
+
+_BEHAVIOUR_SIZES = {"B": 1, "T": 33, "H": 2, "K": 16, "V": 16, "D": 16}
+
+
+def _verdict(record: _Record, digest: str, mechanism: Mechanism | None, seed: int, *, isolation: str) -> Verdict:
+    stages: dict[str, Status] = {stage: record.stages.get(stage, "skip") for stage in REQUIRED}
+    timed_out = any(finding.rule == "ADM-TIMEOUT" for finding in record.findings)
+    rejected = any(status == "fail" for status in stages.values()) and not timed_out
+    complete = record.depth == "full" and all(stages[stage] == "pass" for stage in REQUIRED)
+    stages["ADM"] = "fail" if rejected else "pass" if complete else "skip"
+    return Verdict(
+        source_hash=digest, skeleton=mechanism.skeleton if mechanism else None, depth=record.depth,
+        admission="rejected" if rejected else "admitted" if complete else "incomplete", stages=stages,
+        findings=in_order(record.findings), isolation=isolation, plan_seed=seed, measured=record.measured,
+        evidence={stage: EVIDENCE[stage] for stage, status in stages.items() if status == "pass" and stage != "ADM"},
+    )

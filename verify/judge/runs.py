@@ -1,0 +1,253 @@
+"""Run one case and say what NUM, GRD and MEM find in it.
+
+The kernels' results are compared with the float64 oracle under the judge's tolerance; the memory events of the
+instrumented interpreter become findings; the optional `parallel` form is compared like the kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from verify.findings import Finding
+from verify.judge.cases import Case
+from verify.judge.contract_checks import check_plan, trace_request
+from verify.judge.inputs import CaseInputs, Float64, Tensor, draw_inputs, perturbed
+from verify.judge.random import Stream
+from verify.judge.session import Executed, Rejected, Session, oracle_blobs
+from verify.judge.tolerance import CAP, Comparison, compare
+from verify.seeds import derive
+from verify.source.contract import Spec
+
+Answer = TypeVar("Answer")
+
+PERTURBATIONS = 3
+POISONS = (0xFF, 0x5A)
+"""0xFF bytes are NaN in every float format; 0x5A is a large finite number. Unwritten scratch starts with one of them."""
+
+ADMIT_SHARE = 0.5
+"""Admission asks for half the tolerance, so that a later re-check on another machine cannot flip it."""
+
+EVENT_RULES = {
+    "out-of-bounds load": "MEM-OUT-OF-BOUNDS", "out-of-bounds store": "MEM-OUT-OF-BOUNDS",
+    "never-written read": "MEM-UNWRITTEN-READ", "unknown pointer": "MEM-POINTER", "misaligned": "MEM-MISALIGNED",
+    "conflicting lanes": "MEM-CONFLICT", "conflict between programs": "MEM-CONFLICT",
+}
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What one case showed. `ratios` maps each result to error / tolerance; `examples` are counterexamples with values."""
+
+    case: Case
+    findings: list[Finding] = field(default_factory=list)
+    ratios: dict[str, float] = field(default_factory=dict)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    counters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What one result should be: the oracle's, the same on perturbed inputs, and the reference's in plain float32."""
+
+    oracle: Float64
+    perturbed: Sequence[Float64]
+    eager: Float64
+
+
+@dataclass(kw_only=True)
+class Pending:
+    """A case whose workers are busy."""
+
+    outcome: Outcome
+    inputs: CaseInputs
+    executed: Future[Executed] | None = None
+    evaluated: Future[list[list[Float64]]] | None = None
+    eager: Future[list[list[Float64]]] | None = None
+    parallel: Future[list[list[Float64]]] | None = None
+
+
+def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
+    """Trace the case and hand it to the workers; `finish` collects what they say."""
+    spec = session.mechanism.spec
+    inputs = draw_inputs(spec, case, seed)
+    pending = Pending(outcome=Outcome(case=case), inputs=inputs)
+    try:
+        request = trace_request(session.mechanism, case, inputs)
+        plan = session.trace(request, case.label)
+    except Rejected as rejected:
+        pending.outcome.findings.append(rejected.finding)
+        return pending
+    pending.outcome.findings += check_plan(spec, request, plan, case.label)
+    if pending.outcome.findings:
+        return pending
+    pending.executed = session.execute(plan, inputs, case.label, poison=poison)
+    pending.evaluated = session.evaluate("reference", inputs, variants(inputs, case, seed), case.label)
+    pending.eager = session.evaluate("reference", inputs, [_single(inputs)], case.label, dtype="float32")
+    if session.mechanism.has_parallel and case.dtype == "float32":
+        pending.parallel = session.evaluate("parallel", inputs, [_single(inputs)], case.label, dtype="float32")
+    return pending
+
+
+def finish(session: Session, pending: Pending) -> Outcome:
+    """Wait for the workers and compare. Every problem of the case is reported, not only the first."""
+    outcome, spec = pending.outcome, session.mechanism.spec
+    executed = _answer(outcome, pending.executed)
+    evaluated = _answer(outcome, pending.evaluated)
+    eager = _answer(outcome, pending.eager)
+    parallel = _answer(outcome, pending.parallel)
+    if executed is not None:
+        outcome.counters = executed.counters
+        outcome.findings += memory_findings(executed, outcome.case.label)
+    if evaluated is not None and eager is not None and _check_oracle(outcome, evaluated):
+        names = result_names(spec)
+        truth = [Truth(oracle=results[0], perturbed=results[1:], eager=single)
+                 for results, single in zip(zip(*evaluated, strict=True), eager[0], strict=True)]
+        if executed is not None:
+            _compare_kernels(outcome, spec, executed, dict(zip(names, truth, strict=True)))
+        if parallel is not None:
+            _compare_parallel(outcome, parallel[0], names, truth)
+    return outcome
+
+
+def _answer(outcome: Outcome, future: Future[Answer] | None) -> Answer | None:
+    """A worker's answer; a rejection becomes a finding of the case."""
+    if future is None:
+        return None
+    try:
+        return future.result()
+    except Rejected as rejected:
+        outcome.findings.append(rejected.finding)
+        return None
+
+
+def variants(inputs: CaseInputs, case: Case, seed: int) -> list[list[bytes]]:
+    """The case's values, then PERTURBATIONS copies of it moved by half an ulp, as blobs for the oracle."""
+    blobs = [oracle_blobs(inputs)]
+    for index in range(PERTURBATIONS):
+        moved = [
+            perturbed(tensor, Stream(derive(seed, "perturbation", case.label, index, tensor.name)))
+            for tensor in (*inputs.tensors, *inputs.cotangents)
+        ]
+        blobs.append([_bytes(values, tensor) for values, tensor in
+                      zip(moved, (*inputs.tensors, *inputs.cotangents), strict=True)])
+    return blobs
+
+
+def result_names(spec: Spec) -> list[str]:
+    """The oracle's results in order: output, states, gradients of differentiable tensors."""
+    gradients = [f"d_{entry.name}" for entry in spec.differentiated if entry.differentiable]
+    return ["output", *(entry.name for entry in spec.state), *gradients]
+
+
+def memory_findings(executed: Executed, where: str) -> list[Finding]:
+    """MEM: events of the interpreter, results that nothing wrote, changed arguments, damaged guard zones."""
+    findings = [
+        Finding(rule=EVENT_RULES[event["kind"]], line=event["line"] or None, where=where,
+                message=f"{event['kernel']}: {event['kind']} of {event['buffer'] or 'an unknown buffer'} at element "
+                f"{event['offset']} by program {tuple(event['program'])}; expected accesses inside the tensor, of "
+                "values that were written")
+        for event in executed.events
+    ]
+    findings += [
+        Finding(rule="MEM-UNCOVERED", where=where, message=f"{name}: {count} of its bytes were never written; expected "
+                "every element to be written")
+        for name, count in sorted(executed.uncovered.items()) if count
+    ]
+    findings += [
+        Finding(rule="MEM-INPUT-CHANGED", where=where, message=f"{name} was overwritten; expected arguments, and after "
+                "forward its results, to stay as they are")
+        for name in executed.changed
+    ]
+    findings += [
+        Finding(rule="MEM-GUARD", where=where, message=f"the guard zone around {name} was overwritten; expected writes "
+                "inside the tensor")
+        for name in executed.guards
+    ]
+    return findings
+
+
+def _single(inputs: CaseInputs) -> list[bytes]:
+    """The values in float32, as `parallel` is run."""
+    return [
+        np.ascontiguousarray(t.values, dtype=np.int64 if t.domain == "index" else np.float32).tobytes()
+        for t in (*inputs.tensors, *inputs.cotangents)
+    ]
+
+
+def _bytes(values: Float64, tensor: Tensor) -> bytes:
+    return np.ascontiguousarray(values, dtype=np.int64 if tensor.domain == "index" else np.float64).tobytes()
+
+
+def _check_oracle(outcome: Outcome, evaluated: Sequence[Sequence[Float64]]) -> bool:
+    """The reference must be finite on every variant before anything is compared with it."""
+    if all(np.isfinite(result).all() for variant in evaluated for result in variant):
+        return True
+    outcome.findings.append(Finding(
+        rule="NUM-ORACLE-NONFINITE", where=outcome.case.label, message="the reference or its gradient is not finite in "
+        "float64 on the judge's inputs; expected a definition that is finite over the whole input domain"))
+    return False
+
+
+def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Mapping[str, Truth]) -> None:
+    run = outcome.case.dtype
+    dtypes = {"output": run}
+    for entry in (*spec.state, *spec.differentiated):
+        dtypes[entry.name] = dtypes[f"d_{entry.name}"] = run if entry.dtype == "io" else entry.dtype
+    for name, true in truth.items():
+        if name in executed.results:
+            found = compare(executed.results[name], true.oracle, true.perturbed, true.eager, run_dtype=run,
+                            result_dtype=dtypes[name])
+            _judge(outcome, name, found, parallel=False)
+
+
+def _compare_parallel(outcome: Outcome, got: Sequence[Float64], names: Sequence[str], truth: Sequence[Truth]) -> None:
+    for values, name, true in zip(got, names, truth, strict=True):
+        found = compare(values, true.oracle, true.perturbed, true.eager, run_dtype="float32", result_dtype="float32")
+        _judge(outcome, name, found, parallel=True)
+
+
+def _judge(outcome: Outcome, name: str, found: Comparison, *, parallel: bool) -> None:
+    """Turn one comparison into a ratio and, where it is too large, a finding with its counterexample."""
+    case = outcome.case
+    outcome.ratios[f"parallel {name}" if parallel else name] = found.ratio
+    if found.sensitivity > CAP[case.dtype]:
+        outcome.findings.append(Finding(
+            rule="NUM-ILL-CONDITIONED", where=case.label, message=f"{name}: the float64 reference amplifies half an ulp "
+            f"of {case.dtype} beyond {CAP[case.dtype]:g} of its result; expected a definition that rounding does not "
+            "destroy"))
+        return
+    if found.ratio <= ADMIT_SHARE:
+        return
+    gradient = name.startswith("d_")
+    rule = ("GRD-PARALLEL" if gradient else "NUM-PARALLEL") if parallel else _rule_of(name, found, gradient=gradient)
+    who = "the parallel form" if parallel else "the kernels"
+    outcome.findings.append(Finding(
+        rule=rule, where=case.label, message=f"{name}: {who} differ from the float64 reference by {_times(found.ratio)} "
+        f"the {case.dtype} tolerance; expected at most {ADMIT_SHARE:g} of it"))
+    outcome.examples.append({
+        "rule": rule, "result": name, "case": case.label, "index": list(found.where or ()),
+        "expected": found.expected, "got": found.got, "ratio": found.ratio,
+    })
+
+
+def _rule_of(name: str, found: Comparison, *, gradient: bool) -> str:
+    if np.isinf(found.ratio):
+        return "GRD-NONFINITE" if gradient else "NUM-NONFINITE"
+    if gradient:
+        return "GRD-VALUE"
+    return "NUM-OUTPUT" if name == "output" else "NUM-STATE"
+
+
+def _times(ratio: float) -> str:
+    """A coarse size that does not change with the last bits of a machine's arithmetic."""
+    if np.isinf(ratio) or np.isnan(ratio):
+        return "a non-finite value against"
+    for bound in (1e6, 1e3, 100.0, 10.0, 2.0):
+        if ratio >= bound:
+            return f"more than {bound:g} times"
+    return "about"

@@ -1,0 +1,125 @@
+"""How far a result may be from the float64 oracle, and how far it is.
+
+The tolerance belongs to the judge: the oracle is run again on inputs moved by half an ulp of the run's dtype, and the
+change of its result, joined with one rounding of the result, is what no implementation can be blamed for (tol0).
+A kernel gets c times that. Errors and tolerances are root mean squares over small windows of neighbouring elements
+(whole rows where a row is long enough), so a wrong tail or one wrong row is not averaged away by a large tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from verify.dtypes import FORMATS, narrow, to_float64, ulp
+
+Float64 = npt.NDArray[np.float64]
+
+FACTOR: Mapping[str, float] = {"float32": 40.0, "bfloat16": 6.0, "float16": 6.0}
+"""c per dtype of the run. Chosen from the margins of honest kernels and of wrong ones (`nox -s margins`)."""
+
+CAP: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.3, "float16": 0.1}
+"""The largest tol0, relative to the result: beyond it the definition itself amplifies rounding and is refused."""
+
+WINDOW = 64
+"""Elements per window: enough for the RMS of three perturbations to be a stable yardstick (about 9%)."""
+
+UNDERFLOW = 1e-30
+"""Absolute errors below this times (1 + the largest result) are flushes of tiny numbers, not mathematics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`ratio` is the largest error / tolerance over all windows (inf where shapes or finiteness differ).
+
+    `where` is the index of the worst element; `sensitivity` is tol0 relative to the result, for the cap.
+    """
+
+    ratio: float
+    where: tuple[int, ...] | None
+    sensitivity: float
+    expected: float
+    got: float
+
+
+def compare(got: Float64, oracle: Float64, perturbed: Sequence[Float64], eager: Float64, *, run_dtype: str,
+            result_dtype: str) -> Comparison:
+    """Compare one result, shape (..., T, D) or any other, with the oracle's.
+
+    `perturbed` are the oracle's results on half-ulp perturbations of the inputs (three or more); `eager` is the
+    reference's result in plain float32, which shows where exact values cancel.
+    """
+    if got.shape != oracle.shape:
+        return Comparison(ratio=np.inf, where=None, sensitivity=0.0, expected=np.nan, got=np.nan)
+    if got.size == 0:
+        return Comparison(ratio=0.0, where=None, sensitivity=0.0, expected=0.0, got=0.0)
+    finite = np.isfinite(got)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        return Comparison(ratio=np.inf, where=where, sensitivity=0.0, expected=float(oracle[where]),
+                          got=float(got[where]))
+    change = yardstick(oracle, perturbed, result_dtype)
+    scale, level = _rms(oracle), _rms(change)
+    sensitivity = level / scale if scale > 0.0 else 0.0
+    least = _least(oracle, eager, run_dtype, sensitivity)
+    error = got - oracle
+    ratios = _windows_rms(error) / (FACTOR[run_dtype] * np.maximum(_windows_rms(change), least))
+    whole = _rms(error) / (FACTOR[run_dtype] * max(level, float(least.min())))
+    spread = np.maximum(change, max(float(least.min()), 0.1 * level))
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(error) / spread)), got.shape))
+    return Comparison(ratio=max(float(ratios.max()), whole), where=where, sensitivity=sensitivity,
+                      expected=float(oracle[where]), got=float(got[where]))
+
+
+def _least(oracle: Float64, eager: Float64, run_dtype: str, sensitivity: float) -> Float64:
+    """Per window, the least yardstick.
+
+    A window whose few perturbations happen to cancel is not held to less than the tensor's typical sensitivity. One
+    whose exact value cancels (a gradient that a quotient makes zero) is allowed what plain arithmetic does there, which
+    the float32 run of the reference shows, but never more than one unit of the dtype at the tensor's overall scale: a
+    reference that computes badly on purpose gains nothing.
+    """
+    bits = FORMATS[run_dtype].mantissa_bits or 0
+    unit = 2.0 ** -(bits + 1)
+    lost = np.where(np.isfinite(eager), eager - oracle, np.inf) * (unit / 2.0**-24)
+    cancelled = np.minimum(_windows_rms(lost), unit * _rms(oracle))
+    floor = UNDERFLOW * (1.0 + float(np.max(np.abs(oracle))))
+    return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), cancelled), floor)
+
+
+def yardstick(oracle: Float64, perturbed: Sequence[Float64], result_dtype: str) -> Float64:
+    """Per element: the RMS over the perturbations, joined with one rounding to the result's dtype."""
+    total = np.zeros_like(oracle)
+    for other in perturbed:
+        total += (other - oracle) ** 2
+    rounding = to_float64(narrow(oracle, result_dtype), result_dtype) - oracle
+    rounding = np.maximum(np.abs(rounding), ulp(oracle, result_dtype) / np.sqrt(12.0))
+    return np.sqrt(total / max(1, len(perturbed)) + rounding**2)
+
+
+def _rms(values: Float64) -> float:
+    return float(np.sqrt(np.mean(values * values)))
+
+
+def _windows_rms(values: Float64) -> Float64:
+    """RMS over windows of about WINDOW neighbouring elements.
+
+    (B, T, H, ...) tensors are taken head by head, so that a window is a run of tokens of one head.
+    """
+    rows = np.moveaxis(values, 1, 2) if values.ndim >= 3 else values
+    if rows.ndim >= 2:
+        rows = rows.reshape(-1, rows.shape[-2] * rows.shape[-1])
+    else:
+        rows = rows.reshape(1, -1)
+    width = values.shape[-1] if values.ndim >= 4 else 1
+    window = max(width, WINDOW // max(1, width) * max(1, width))
+    count = rows.shape[1]
+    starts = np.arange(0, count, window)
+    if len(starts) > 1 and count - starts[-1] < window // 2:
+        starts = starts[:-1]
+    sums = np.add.reduceat(rows * rows, starts, axis=1)
+    lengths = np.diff(np.append(starts, count))
+    return np.sqrt(sums / lengths)

@@ -1,0 +1,161 @@
+"""Evaluate a mechanism's own definition: `reference` or `parallel`, eagerly, with gradients by autograd.
+
+Runs the candidate's Python, so only inside a confined worker, which holds nothing but inputs. A dispatch mode refuses
+what a definition must not do: read values, replace a tensor's memory, and, in `reference`, change the dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from verify.candidate_python import (
+    candidate_builtins, candidate_math, compile_candidate, counted_steps, current_line, first_line, line_of,
+)
+from verify.sandbox.wire import Refusal
+from verify.source.vocabulary import ORACLE_FUNCTIONAL, ORACLE_TORCH
+from verify.source.static import blank_out
+
+VALUE_READS = frozenset({"_local_scalar_dense", "is_nonzero", "item", "equal", "allclose"})
+REPLACING = frozenset({"set_", "resize_", "detach_"})
+"""Operations that change what a tensor is. `detach` is not here: torch itself calls it when it saves a result for
+backward; the policy refuses the name, and central differences see a cut graph."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One call: `tensors` are inputs and params then states, `cotangents` the output's and the states'."""
+
+    function: str
+    inputs: int
+    constants: Mapping[str, int | float]
+    tensors: Sequence[torch.Tensor]
+    differentiable: Sequence[bool]
+    cotangents: Sequence[torch.Tensor] | None
+
+
+def definitions(source: str) -> dict[str, Any]:
+    """The namespace of `reference`, `parallel` and what they reach, executed with only what they may name.
+
+    `source` must have passed the static policy; the functions run in this process.
+    """
+    functional = SimpleNamespace(**_exported(torch.nn.functional, ORACLE_FUNCTIONAL))
+    namespace: dict[str, Any] = {
+        "__builtins__": candidate_builtins(),
+        "__name__": "mechanism",
+        "math": candidate_math(),
+        "torch": SimpleNamespace(**_exported(torch, ORACLE_TORCH), nn=SimpleNamespace(functional=functional)),
+    }
+    exec(compile_candidate(blank_out(source, keep="oracle")), namespace)
+    return namespace
+
+
+class Oracle:
+    """The reference and parallel forms of one mechanism, in a namespace that holds only what they may name."""
+
+    def __init__(self, source: str) -> None:
+        self._namespace = definitions(source)
+
+    def evaluate(self, call: Evaluation) -> list[torch.Tensor]:
+        """Output, states, and with cotangents one gradient per differentiable tensor, all in the tensors' dtype.
+
+        A tensor without influence has a gradient of zeros. Raises `Refusal` when the function fails, returns the
+        wrong structure, or does what a definition must not.
+        """
+        leaves = [
+            tensor.detach().requires_grad_(call.cotangents is not None and wanted)
+            for tensor, wanted in zip(call.tensors, call.differentiable, strict=True)
+        ]
+        with torch.set_grad_enabled(call.cotangents is not None):
+            output, state = self._call(call, leaves)
+        results = [output, *state]
+        if call.cotangents is not None:
+            results += _gradients(results, call.cotangents, [leaf for leaf in leaves if leaf.requires_grad])
+        return [result.detach().contiguous() for result in results]
+
+    def _call(self, call: Evaluation, leaves: Sequence[torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        arguments, state = leaves[:call.inputs], tuple(leaves[call.inputs:])
+        try:
+            with _Definition(casts=call.function != "reference"), counted_steps("CON-WORK-LIMIT", bytecodes=False):
+                result = self._namespace[call.function](*arguments, state=state, **call.constants)
+        except Refusal:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the candidate raises is its finding, not our crash
+            raise Refusal(
+                "CON-REFERENCE", f"{call.function} raised {type(error).__name__}: {first_line(error)}; expected it to "
+                "return for every shape of the contract", line_of(error.__traceback__)) from None
+        return _checked(call, result, leaves)
+
+
+def _exported(module: Any, names: Sequence[str] | frozenset[str]) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in sorted(names) if hasattr(module, name)}
+
+
+def _checked(call: Evaluation, result: Any, leaves: Sequence[torch.Tensor]) -> tuple[Any, tuple[Any, ...]]:
+    states = len(leaves) - call.inputs
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.Tensor)
+            and isinstance(result[1], tuple) and len(result[1]) == states
+            and all(isinstance(tensor, torch.Tensor) for tensor in result[1])):
+        raise Refusal("CON-REFERENCE", f"{call.function}: expected (output, tuple of {states} states), got "
+                      f"{type(result).__name__}", None)
+    expected = next(leaf.dtype for leaf in leaves if leaf.is_floating_point())
+    for tensor in (result[0], *result[1]):
+        if type(tensor) is not torch.Tensor or tensor.dtype != expected:
+            raise Refusal("CON-REFERENCE", f"{call.function}: expected plain tensors of dtype {expected}, got "
+                          f"{type(tensor).__name__} of {tensor.dtype}", None)
+    return result
+
+
+def _gradients(results: Sequence[torch.Tensor], cotangents: Sequence[torch.Tensor],
+               leaves: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    pairs = [(result, cotangent) for result, cotangent in zip(results, cotangents, strict=True) if result.requires_grad]
+    for result, cotangent in pairs:
+        if result.shape != cotangent.shape:
+            raise Refusal("CON-REFERENCE", f"expected a result of shape {tuple(cotangent.shape)}, got "
+                          f"{tuple(result.shape)}", None)
+    if not pairs:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    found = torch.autograd.grad([result for result, _ in pairs], leaves, [cotangent for _, cotangent in pairs],
+                                allow_unused=True)
+    return [torch.zeros_like(leaf) if gradient is None else gradient
+            for leaf, gradient in zip(leaves, found, strict=True)]
+
+
+class _Definition(TorchDispatchMode):
+    """Refuses value reads, replaced memory, and dtype changes where a plain definition is expected."""
+
+    def __init__(self, *, casts: bool) -> None:
+        super().__init__()
+        self._casts = casts
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
+        options = kwargs or {}
+        name = func._schema.name.removeprefix("aten::")
+        if name in VALUE_READS:
+            _stop("CON-VALUE-READ", "the definition reads a tensor's value; expected tensor operations only")
+        if name in REPLACING:
+            _stop("CON-REFERENCE", f"the definition calls {name}; expected one differentiable graph")
+        if name == "_to_copy" and not self._casts and options.get("dtype") not in (None, args[0].dtype):
+            _stop("CON-REFERENCE-CAST", f"the reference casts {args[0].dtype} to {options['dtype']}; expected it to "
+                  "keep the dtype of its inputs, the judge runs it in float64")
+        return func(*args, **options)
+
+
+def _stop(rule: str, message: str) -> NoReturn:
+    raise Refusal(rule, message, current_line() or None)
+
+
+def from_blobs(blobs: Sequence[bytes | memoryview], shapes: Sequence[Sequence[int]],
+               dtypes: Sequence[str]) -> list[torch.Tensor]:
+    """Raw contiguous storage as torch tensors of the given shapes and NumPy dtypes."""
+    return [
+        torch.from_numpy(np.frombuffer(blob, dtype=dtype).reshape(tuple(shape)).copy())
+        for blob, shape, dtype in zip(blobs, shapes, dtypes, strict=True)
+    ]

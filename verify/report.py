@@ -1,0 +1,32 @@
+"""Verdicts as people read them: the lines that `check` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from verify.findings import STAGES
+from verify.judge.verdict import Verdict
+
+MARKS = {"pass": "pass", "fail": "FAIL", "skip": "skip", "n/a": "n/a"}
+FINDINGS_SHOWN = 12
+
+
+def verdict_lines(path: str, verdict: Verdict) -> list[str]:
+    """One line of stages, then the findings, then the counterexamples with their values."""
+    stages = "  ".join(f"{stage} {MARKS[verdict.stages[stage]]}" for stage in STAGES if stage in verdict.stages)
+    lines = [f"{path}: {verdict.admission} at depth {verdict.depth}", f"  {stages}"]
+    lines += [f"  {finding.render(path)}" for finding in verdict.findings[:FINDINGS_SHOWN]]
+    if len(verdict.findings) > FINDINGS_SHOWN:
+        lines.append(f"  ... and {len(verdict.findings) - FINDINGS_SHOWN} more findings of the same run")
+    lines += [f"  {line}" for line in counterexample_lines(verdict.measured.get("counterexamples", ()))]
+    return lines
+
+
+def counterexample_lines(examples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The element furthest from the reference, for the first counterexamples."""
+    return [
+        f"{example['rule']} {example['result']}{example['index']}: expected {example['expected']:.6g}, got "
+        f"{example['got']:.6g} ({example['ratio']:.3g} x tolerance) at {example['case']}"
+        for example in examples[:4]
+    ]
