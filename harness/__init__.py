@@ -1,0 +1,1 @@
+"""Proposes mechanisms and searches over them. It imports `verify`; nothing imports it."""
