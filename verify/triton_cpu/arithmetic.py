@@ -1,0 +1,266 @@
+"""Elementwise operations of the builder, with the rounding of the type at hand after each one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from verify.triton_cpu import numerics, private
+from verify.triton_cpu.handles import FORMATS, Array, Handle, format_of
+
+Method = Callable[..., Handle]
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What the running launch has done so far; every field is a count."""
+
+    loop_steps: int = 0
+    loads: int = 0
+    stores: int = 0
+    bytes_loaded: int = 0
+    bytes_stored: int = 0
+    dot_flops: int = 0
+    elementwise_flops: int = 0
+    transcendental: int = 0
+    float_atomics: dict[int, int] = field(default_factory=dict)
+
+
+def rounded(data: Array, dtype: Any) -> Handle:
+    """A float result in `dtype`: bfloat16 is rounded here, the others were rounded by NumPy."""
+    return Handle(numerics.round_bfloat16(data) if dtype.name == "bf16" else data, dtype)
+
+
+def _float_binary(operation: Callable[[Array, Array], Array]) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        data = operation(lhs.data, rhs.data)
+        self.work.elementwise_flops += data.size
+        dtype = lhs.dtype
+        if dtype.name == "bf16":
+            data = numerics.round_bfloat16(data)
+        return Handle(data, dtype)
+
+    return method
+
+
+def _integer_binary(operation: Callable[[Array, Array], Array]) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        left, right = lhs.data, rhs.data
+        if left.dtype.kind == "b":  # one bit that wraps round, where NumPy would saturate
+            return Handle(
+                (operation(left.astype(np.int8), right.astype(np.int8)) & 1).astype(np.bool_), lhs.dtype
+            )
+        return Handle(operation(left, right), lhs.dtype)
+
+    return method
+
+
+def _bits_binary(operation: Callable[[Array, Array], Array]) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        return Handle(operation(lhs.data, rhs.data), lhs.dtype)
+
+    return method
+
+
+def _comparison(operation: Callable[[Array, Array], Array], *, negate: bool = False) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        data = operation(lhs.data, rhs.data)
+        return Handle(np.logical_not(data) if negate else data, private.tl.int1)
+
+    return method
+
+
+def _ordered_not_equal(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+    return Handle((lhs.data < rhs.data) | (lhs.data > rhs.data), private.tl.int1)
+
+
+def _transcendental(operation: Callable[[Array], Array]) -> Method:
+    def method(self: Elementwise, arg: Handle) -> Handle:
+        data = operation(arg.data)
+        self.work.transcendental += data.size
+        return rounded(data, arg.dtype)
+
+    return method
+
+
+def _float_unary(operation: Callable[[Array], Array]) -> Method:
+    def method(self: Elementwise, arg: Handle) -> Handle:
+        data = operation(arg.data)
+        self.work.elementwise_flops += data.size
+        return rounded(data, arg.dtype)
+
+    return method
+
+
+def _as_kind(data: Array, kind: str) -> Array:
+    return data if data.dtype.kind in (kind, "b") else data.view(f"{kind}{data.dtype.itemsize}")
+
+
+def _shift_right(kind: str) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        shifted = np.right_shift(_as_kind(lhs.data, kind), _as_kind(rhs.data, kind))
+        return Handle(shifted.view(lhs.data.dtype), lhs.dtype)
+
+    return method
+
+
+def _divide_towards_zero(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+    left, right = lhs.data, rhs.data
+    if left.dtype.kind == "u":
+        return Handle(left // right, lhs.dtype)
+    return Handle((left - np.fmod(left, right)) // right, lhs.dtype)
+
+
+def _reciprocal_root(data: Array) -> Array:
+    return np.divide(np.ones((), data.dtype), np.sqrt(data))
+
+
+class Elementwise:
+    """Arithmetic half of the builder; every method maps handles of one shape to a handle of that shape."""
+
+    work: Work
+
+    create_fadd = _float_binary(np.add)
+    create_fsub = _float_binary(np.subtract)
+    create_fmul = _float_binary(np.multiply)
+    create_fdiv = _float_binary(np.divide)
+    create_precise_divf = _float_binary(np.divide)
+    create_approx_divf = _float_binary(np.divide)
+    create_frem = _float_binary(np.fmod)
+    create_minimumf = _float_binary(np.minimum)
+    create_maximumf = _float_binary(np.maximum)
+    create_minnumf = _float_binary(np.fmin)
+    create_maxnumf = _float_binary(np.fmax)
+    create_fneg = _float_unary(np.negative)
+    create_fabs = _float_unary(np.abs)
+    create_floor = _float_unary(np.floor)
+    create_ceil = _float_unary(np.ceil)
+
+    create_exp = _transcendental(np.exp)
+    create_exp2 = _transcendental(np.exp2)
+    create_log = _transcendental(np.log)
+    create_log2 = _transcendental(np.log2)
+    create_sin = _transcendental(np.sin)
+    create_cos = _transcendental(np.cos)
+    create_sqrt = _transcendental(np.sqrt)
+    create_precise_sqrt = _transcendental(np.sqrt)
+    create_rsqrt = _transcendental(_reciprocal_root)
+    create_erf = _transcendental(numerics.erf)
+
+    create_add = _integer_binary(np.add)
+    create_sub = _integer_binary(np.subtract)
+    create_mul = _integer_binary(np.multiply)
+    create_sdiv = create_udiv = create_idiv = _divide_towards_zero
+    create_srem = create_urem = _bits_binary(np.fmod)
+    create_and = _bits_binary(np.bitwise_and)
+    create_or = _bits_binary(np.bitwise_or)
+    create_xor = _bits_binary(np.bitwise_xor)
+    create_shl = _bits_binary(np.left_shift)
+    create_lshr = _shift_right("u")
+    create_ashr = _shift_right("i")
+    create_minsi = create_minui = _bits_binary(np.minimum)
+    create_maxsi = create_maxui = _bits_binary(np.maximum)
+
+    create_icmpSLE = create_icmpULE = _comparison(np.less_equal)
+    create_icmpSLT = create_icmpULT = _comparison(np.less)
+    create_icmpSGE = create_icmpUGE = _comparison(np.greater_equal)
+    create_icmpSGT = create_icmpUGT = _comparison(np.greater)
+    create_icmpEQ = create_fcmpOEQ = _comparison(np.equal)
+    create_icmpNE = create_fcmpUNE = _comparison(np.not_equal)
+    create_fcmpOLT = _comparison(np.less)
+    create_fcmpOLE = _comparison(np.less_equal)
+    create_fcmpOGT = _comparison(np.greater)
+    create_fcmpOGE = _comparison(np.greater_equal)
+    create_fcmpULT = _comparison(np.greater_equal, negate=True)
+    create_fcmpULE = _comparison(np.greater, negate=True)
+    create_fcmpUGT = _comparison(np.less_equal, negate=True)
+    create_fcmpUGE = _comparison(np.less, negate=True)
+    create_fcmpONE = _ordered_not_equal
+
+    def create_fcmpUEQ(self, lhs: Handle, rhs: Handle) -> Handle:
+        return Handle(np.logical_not(_ordered_not_equal(self, lhs, rhs).data), private.tl.int1)
+
+    def create_iabs(self, arg: Handle) -> Handle:
+        return Handle(np.abs(arg.data), arg.dtype)
+
+    def create_umulhi(self, lhs: Handle, rhs: Handle) -> Handle:
+        return Handle(numerics.multiply_high(lhs.data, rhs.data), lhs.dtype)
+
+    def create_fma(self, x: Handle, y: Handle, z: Handle) -> Handle:
+        self.work.elementwise_flops += 2 * z.data.size
+        return rounded(numerics.fused_multiply_add(x.data, y.data, z.data), z.dtype)
+
+    def create_clampf(self, arg: Handle, low: Handle, high: Handle, propagate: object) -> Handle:
+        if private.propagates_nan(propagate):
+            data = np.minimum(np.maximum(arg.data, low.data), high.data)
+        else:
+            data = np.fmin(np.fmax(arg.data, low.data), high.data)
+        self.work.elementwise_flops += 2 * data.size
+        return Handle(data, arg.dtype)
+
+    def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
+        buffer = lhs.buffer if lhs.buffer is rhs.buffer else None
+        return Handle(np.where(condition.data, lhs.data, rhs.data), lhs.dtype, buffer)
+
+    # -- conversions -----------------------------------------------------------------------------------------
+
+    def cast_impl(self, source: Handle, target: Any) -> Handle:
+        """Any numeric conversion but a bit cast; floats round to nearest even, floats to integers
+        saturate.
+        """
+        to, scalar = format_of(target), target.scalar
+        was = source.dtype
+        data = (
+            numerics.from_float8_bits(source.data, was.name) if was.name in numerics.FLOAT8 else source.data
+        )
+        if scalar.name in numerics.FLOAT8:
+            return Handle(numerics.float8_bits(data, scalar.name), scalar)
+        if scalar.name == "bf16":
+            return Handle(
+                data if was.name == "bf16" else numerics.round_bfloat16(data.astype(np.float32)), scalar
+            )
+        if data.dtype.kind == "f" and to.compute.kind in "iu":
+            return Handle(numerics.saturating_integers(data, to.compute), scalar)
+        return Handle(data.astype(to.compute, copy=False), scalar)
+
+    def create_si_to_fp(self, source: Handle, target: Any) -> Handle:
+        return self.cast_impl(source, target)
+
+    create_ui_to_fp = create_fp_to_si = create_fp_to_ui = create_fp_ext = create_fp_trunc = create_si_to_fp
+
+    def create_int_cast(self, source: Handle, target: Any, signed: bool) -> Handle:
+        data = source.data
+        if not signed and data.dtype.kind == "i":
+            data = data.view(f"u{data.dtype.itemsize}")
+        return Handle(data.astype(format_of(target).compute, copy=False), target.scalar)
+
+    def create_fp_to_fp(self, source: Handle, target: Any, rounding: object) -> Handle:
+        scalar = target.scalar
+        if private.rounds_to_zero(rounding):
+            if scalar.name == "bf16":
+                return Handle(numerics.truncate_bfloat16(source.data), scalar)
+            if scalar.name == "fp16":
+                return Handle(numerics.truncate_float16(source.data), scalar)
+            raise ValueError(
+                f"expected a round-towards-zero conversion to fp16 or bf16, got one to {scalar.name}"
+            )
+        return self.cast_impl(source, target)
+
+    def create_bitcast(self, source: Handle, target: Any) -> Handle:
+        scalar = target.scalar
+        if source.dtype.is_ptr() and scalar.is_ptr():
+            return Handle(source.data, scalar, source.buffer)
+        bits = format_of(source.dtype).encode(source.data)
+        to = format_of(scalar)
+        if not bits.flags.c_contiguous:
+            bits = np.ascontiguousarray(bits)
+        return Handle(to.decode(bits.view(to.raw)), scalar)
+
+    def create_int_to_ptr(self, source: Handle, target: Any) -> Handle:
+        return Handle(source.data.astype(np.int64), target.scalar)
+
+    def create_ptr_to_int(self, source: Handle, target: Any) -> Handle:
+        return Handle(source.data.astype(FORMATS[target.scalar.name].compute), target.scalar)

@@ -1,0 +1,383 @@
+"""The builder that Triton's own language talks to while a kernel runs: it computes where a compiler would
+emit.
+
+It derives from the interpreter's builder for the names of types only; whatever an operation does is defined
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from verify.triton_cpu import numerics, private
+from verify.triton_cpu.arithmetic import Elementwise, Work, rounded
+from verify.triton_cpu.handles import (
+    ADDRESS,
+    FORMATS,
+    Array,
+    BlockPointer,
+    Descriptor,
+    Handle,
+    collapsed,
+    format_of,
+    spread,
+)
+from verify.triton_cpu.libdevice import call_device_function
+from verify.triton_cpu.memory import Arena
+from verify.triton_cpu.private import tl
+
+_ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
+    "add": np.add,
+    "fadd": np.add,
+    "min": np.minimum,
+    "umin": np.minimum,
+    "max": np.maximum,
+    "umax": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "xchg": lambda _, new: new,
+}
+
+
+class UnsupportedOperation(Exception):
+    """An operation of the language that this layer does not execute; says which, and what to use instead."""
+
+
+def _constant(name: str) -> Callable[[Any, Any], Handle]:
+    dtype, compute = (
+        {"fp16": tl.float16, "fp32": tl.float32, "fp64": tl.float64, "int1": tl.int1}.get(
+            name, getattr(tl, name, None)
+        ),
+        FORMATS[name].compute,
+    )
+
+    def method(self: Any, value: Any) -> Handle:
+        return Handle(np.array([value], compute), dtype)
+
+    return method
+
+
+class Builder(Elementwise, private.InterpreterBuilder):
+    """One per process; `begin` points it at the arena and the work counts of a launch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Overflow checks are a debug feature of the compiler; a device runs without them.
+        self.options = private.InterpreterOptions(sanitize_overflow=False)
+        self.codegen_fns = {"convert_custom_types": _convert_custom_types, "min_dot_size": _min_dot_size}
+        self.arena = Arena()
+        self.work = Work()
+        self.grid_idx = (0, 0, 0)
+        self.grid_dim = (1, 1, 1)
+
+    def begin(self, arena: Arena, work: Work, grid: tuple[int, int, int]) -> None:
+        self.arena, self.work, self.grid_dim = arena, work, grid
+
+    # -- constants and programs ------------------------------------------------------------------------------
+
+    get_int1 = _constant("int1")
+    get_int8, get_uint8 = _constant("int8"), _constant("uint8")
+    get_int16, get_uint16 = _constant("int16"), _constant("uint16")
+    get_int32, get_uint32 = _constant("int32"), _constant("uint32")
+    get_int64, get_uint64 = _constant("int64"), _constant("uint64")
+    get_fp16, get_fp32, get_fp64 = _constant("fp16"), _constant("fp32"), _constant("fp64")
+
+    def get_bf16(self, value: float) -> Handle:
+        return Handle(numerics.round_bfloat16(np.array([value], np.float32)), tl.bfloat16)
+
+    def get_null_value(self, dtype: Any) -> Handle:
+        return Handle(np.zeros(1, format_of(dtype).compute), dtype.scalar)
+
+    def get_all_ones_value(self, dtype: Any) -> Handle:
+        compute = format_of(dtype).compute
+        if compute.kind not in "biu":
+            raise UnsupportedOperation(f"expected an integer type for an all-ones value, got {dtype}")
+        return Handle(
+            np.full(
+                1, -1 if compute.kind == "i" else np.iinfo(compute).max if compute.kind == "u" else 1, compute
+            ),
+            dtype.scalar,
+        )
+
+    def create_get_program_id(self, axis: int) -> Handle:
+        return Handle(np.array([self.grid_idx[axis]], np.int32), tl.int32)
+
+    def create_get_num_programs(self, axis: int) -> Handle:
+        return Handle(np.array([self.grid_dim[axis]], np.int32), tl.int32)
+
+    def create_make_range(self, _type: Any, start: int, stop: int) -> Handle:
+        return Handle(np.arange(start, stop, dtype=np.int32), tl.int32)
+
+    # -- memory ----------------------------------------------------------------------------------------------
+
+    def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
+        dtype = pointers.dtype.element_ty
+        form = FORMATS.get(dtype.name, ADDRESS)
+        work = self.work
+        work.loads += 1
+        lanes = pointers.data.size if mask is None else int(np.count_nonzero(mask))
+        work.bytes_loaded += lanes * form.raw.itemsize
+        fill = 0 if other is None else form.encode(collapsed(other))
+        raw = self.arena.load(pointers.data, mask, form.raw, pointers.buffer, fill=fill, poison=form.poison)
+        return Handle(form.decode(raw), dtype)
+
+    def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
+        form = format_of(value.dtype)
+        work = self.work
+        work.stores += 1
+        lanes = pointers.data.size if mask is None else int(np.count_nonzero(mask))
+        work.bytes_stored += lanes * form.raw.itemsize
+        self.arena.store(pointers.data, form.encode(value.data), mask, pointers.buffer)
+
+    def create_load(self, pointers: Handle, *_policy: Any) -> Handle:
+        return self._load(pointers, None, None)
+
+    def create_masked_load(
+        self, pointers: Handle, mask: Handle, other: Handle | None, *_policy: Any
+    ) -> Handle:
+        return self._load(pointers, mask.data, None if other is None else other.data)
+
+    def create_store(self, pointers: Handle, value: Handle, *_policy: Any) -> None:
+        self._store(pointers, value, None)
+
+    def create_masked_store(self, pointers: Handle, value: Handle, mask: Handle, *_policy: Any) -> None:
+        self._store(pointers, value, mask.data)
+
+    def create_addptr(self, pointer: Handle, offset: Handle) -> Handle:
+        form = FORMATS.get(pointer.dtype.element_ty.name, ADDRESS)
+        steps = offset.data if offset.data.dtype.kind == "i" else offset.data.astype(np.int64)
+        return Handle(pointer.data + steps * np.int64(form.raw.itemsize), pointer.dtype, pointer.buffer)
+
+    def _atomic_place(self, dtype: Any) -> None:
+        if dtype.is_floating():
+            line = self.arena.locate().line
+            self.work.float_atomics[line] = self.work.float_atomics.get(line, 0) + 1
+
+    def create_atomic_rmw(
+        self, operation: object, pointers: Handle, value: Handle, mask: Handle, *_semantics: Any
+    ) -> Handle:
+        name = private.atomic_name(operation)
+        form, combine = format_of(value.dtype), _ATOMICS[name]
+        if name == "fadd":
+            self._atomic_place(value.dtype)
+        self.work.stores += 1
+        self.work.bytes_stored += int(np.count_nonzero(mask.data)) * form.raw.itemsize
+
+        def raw(old: Array, new: Array) -> Array:
+            return form.encode(rounded(combine(form.decode(old), form.decode(new)), value.dtype).data)
+
+        old = self.arena.atomic(
+            pointers.data,
+            [form.encode(value.data)],
+            mask.data,
+            form.raw,
+            pointers.buffer,
+            raw,
+            poison=form.poison,
+        )
+        return Handle(form.decode(old), value.dtype)
+
+    def create_atomic_cas(
+        self, pointers: Handle, expected: Handle, value: Handle, *_semantics: Any
+    ) -> Handle:
+        form = format_of(value.dtype)
+        old = self.arena.atomic(
+            pointers.data,
+            [form.encode(expected.data), form.encode(value.data)],
+            None,
+            form.raw,
+            pointers.buffer,
+            _exchange_if_equal,
+            poison=form.poison,
+        )
+        self.work.stores += 1
+        return Handle(form.decode(old), value.dtype)
+
+    def create_atomic_load(self, pointers: Handle, mask: Handle, *_semantics: Any) -> Handle:
+        return self._load(pointers, mask.data, None)
+
+    def create_atomic_store(self, pointers: Handle, value: Handle, mask: Handle, *_semantics: Any) -> None:
+        self._store(pointers, value, mask.data)
+
+    # -- block pointers and descriptors ----------------------------------------------------------------------
+
+    def create_make_block_ptr(
+        self,
+        base: Handle,
+        shape: Sequence[Handle],
+        strides: Sequence[Handle],
+        offsets: Sequence[Handle],
+        block_shape: Sequence[int],
+        _order: object,
+    ) -> BlockPointer:
+        return BlockPointer(base, shape, strides, offsets, block_shape)
+
+    def create_advance(self, pointer: BlockPointer, steps: Sequence[Handle]) -> BlockPointer:
+        return pointer.advanced(steps)
+
+    def create_tensor_pointer_load(
+        self, pointer: BlockPointer, checked: Sequence[int], padding: object, *_policy: Any
+    ) -> Handle:
+        pointers, mask = pointer.pointers(checked)
+        other = np.full((), np.nan, np.float32) if private.padding_is_nan(padding) else None
+        return self._load(pointers, mask, other)
+
+    def create_tensor_pointer_store(
+        self, pointer: BlockPointer, value: Handle, checked: Sequence[int], *_policy: Any
+    ) -> None:
+        pointers, mask = pointer.pointers(checked)
+        self._store(pointers, value, mask)
+
+    def create_make_tensor_descriptor(
+        self,
+        base: Handle,
+        shape: Sequence[Handle],
+        strides: Sequence[Handle],
+        block_shape: Sequence[int],
+        _signed: bool,
+        padding: object = None,
+        *_options: Any,
+    ) -> Descriptor:
+        return Descriptor(base, shape, strides, block_shape, nan=private.padding_is_nan(padding))
+
+    def create_descriptor_load(
+        self, descriptor: Descriptor, offsets: Sequence[Handle], *_policy: Any
+    ) -> Handle:
+        pointers, mask = descriptor.pointers(offsets)
+        other = np.full((), np.nan, np.float32) if descriptor.nan else None
+        return self._load(pointers, mask, other)
+
+    def create_descriptor_store(
+        self, descriptor: Descriptor, value: Handle, offsets: Sequence[Handle]
+    ) -> None:
+        pointers, mask = descriptor.pointers(offsets)
+        self._store(pointers, value, mask)
+
+    # -- shapes ----------------------------------------------------------------------------------------------
+
+    def create_splat(self, target: Any, arg: Handle) -> Handle:
+        return Handle(spread(arg.data, target.shape), arg.dtype, arg.buffer)
+
+    def create_unsplat(self, arg: Handle) -> Handle:
+        return Handle(arg.data.reshape(-1)[:1], arg.dtype, arg.buffer)
+
+    def create_broadcast(self, arg: Handle, shape: Sequence[int]) -> Handle:
+        return Handle(spread(arg.data, shape), arg.dtype, arg.buffer)
+
+    def create_expand_dims(self, arg: Handle, axis: int) -> Handle:
+        return Handle(arg.data[(slice(None),) * axis + (None,)], arg.dtype, arg.buffer)
+
+    def create_reshape(self, arg: Handle, shape: Sequence[int], _reorder: bool) -> Handle:
+        return Handle(arg.data.reshape(tuple(shape)), arg.dtype, arg.buffer)
+
+    def create_trans(self, arg: Handle, order: Sequence[int]) -> Handle:
+        return Handle(arg.data.transpose(tuple(order)), arg.dtype, arg.buffer)
+
+    def create_cat(self, lhs: Handle, rhs: Handle) -> Handle:
+        return Handle(np.concatenate([lhs.data, rhs.data]), lhs.dtype)
+
+    def create_join(self, lhs: Handle, rhs: Handle) -> Handle:
+        return Handle(np.stack([lhs.data, rhs.data], axis=-1), lhs.dtype)
+
+    def create_split(self, arg: Handle) -> tuple[Handle, Handle]:
+        halves = (arg.data[..., 0], arg.data[..., 1])
+        first, second = (half.reshape(1) if half.ndim == 0 else half for half in halves)
+        return Handle(first, arg.dtype), Handle(second, arg.dtype)
+
+    def create_gather(self, source: Handle, indices: Handle, axis: int) -> Handle:
+        return Handle(np.take_along_axis(source.data, indices.data, axis=axis), source.dtype)
+
+    def create_histogram(self, data: Handle, bins: int, mask: Handle | None) -> Handle:
+        values = data.data.ravel() if mask is None else data.data[spread(mask.data, data.data.shape)]
+        inside = values[(values >= 0) & (values < bins)]
+        return Handle(np.bincount(inside, minlength=bins).astype(np.int32), tl.int32)
+
+    # -- matrix products -------------------------------------------------------------------------------------
+
+    def create_dot(self, a: Handle, b: Handle, c: Handle, precision: object, _imprecise: object) -> Handle:
+        x, y = a.data, b.data
+        self.work.dot_flops += 2 * x.size * y.shape[-1]
+        if x.dtype.kind in "iu" and a.dtype.name not in numerics.FLOAT8:
+            product = np.matmul(x.astype(np.float64), y.astype(np.float64))
+            return Handle(product.astype(np.int64).astype(c.data.dtype) + c.data, c.dtype)
+        if a.dtype.name == "fp64":
+            return Handle(np.matmul(x, y) + c.data, c.dtype)
+        x, y = _dot_operand(a, precision), _dot_operand(b, precision)
+        total = np.matmul(x, y) + c.data
+        if c.dtype.name == "bf16":
+            return Handle(numerics.round_bfloat16(total), c.dtype)
+        return Handle(total.astype(c.data.dtype, copy=False), c.dtype)
+
+    # -- everything else -------------------------------------------------------------------------------------
+
+    def create_extern_elementwise(
+        self, _library: str, _path: str, symbol: str, arguments: Sequence[Handle], result: Any, _pure: bool
+    ) -> Handle:
+        self.work.transcendental += arguments[0].data.size
+        return Handle(
+            call_device_function(symbol, [x.data for x in arguments]).astype(
+                format_of(result).compute, copy=False
+            ),
+            result.scalar,
+        )
+
+    def create_assume(self, condition: Handle) -> None:
+        if not condition.data.all():
+            raise ValueError("expected the condition of tl.assume to hold, got false")
+
+    def create_barrier(self, *_arguments: Any) -> None:
+        """Programs run one instruction at a time over all lanes, so there is nothing to wait for."""
+
+    def create_print(self, *_arguments: Any) -> None:
+        """Device prints reach no one: a kernel has no channel but its buffers."""
+
+    create_assert = create_print  # evaluated by a device in debug builds only
+
+    def get_cache_policy(self, *_arguments: Any) -> None:
+        """Cache hints change no value."""
+
+
+def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
+    return np.where(was == wanted, new, was)
+
+
+def _dot_operand(operand: Handle, precision: object) -> Array:
+    if operand.dtype.name in numerics.FLOAT8:
+        return numerics.from_float8_bits(operand.data, operand.dtype.name)
+    if operand.dtype.name == "fp32" and private.precision_name(precision) == "tf32":
+        return numerics.round_tf32(operand.data)
+    return operand.data.astype(np.float32, copy=False)
+
+
+def _min_dot_size(lhs_type: Any, _rhs_type: Any) -> tuple[int, int, int]:
+    """(M, N, K) that tensor cores ask for at least: a kernel must not pass here and fail to compile there."""
+    return (1, 1, 32 if lhs_type.scalar.primitive_bitwidth == 8 else 16)
+
+
+def _convert_custom_types(arg: Any, target: Any, rounding: Any, _semantic: Any) -> Any:
+    return tl.tensor(_semantic.builder.create_fp_to_fp(arg.handle, target, rounding), target)
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def method(self: Any, *_arguments: Any) -> Any:
+        raise UnsupportedOperation(
+            f"expected an operation that runs without a device, got {name.removeprefix('create_')}. "
+            "Write it with operations of triton.language."
+        )
+
+    return method
+
+
+def _close_inherited() -> None:
+    """No operation of the stock interpreter stays reachable: what is not defined here refuses."""
+    for name in dir(private.InterpreterBuilder):
+        ours = any(name in vars(owner) for owner in (Builder, Elementwise))
+        if name.startswith("create_") and not ours:
+            setattr(Builder, name, _refusing(name))
+
+
+_close_inherited()

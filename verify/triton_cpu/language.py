@@ -1,0 +1,388 @@
+"""triton.language for the length of one grid: patched when it starts, restored however it ends.
+
+Kernels stay `JITFunction`s. For execution their syntax tree is rewritten where Python means something else
+than Triton does (assignments, loop variables, and/or/not, conditions, min/max), into functions that live
+beside them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from verify.triton_cpu import private
+from verify.triton_cpu.builder import Builder
+from verify.triton_cpu.handles import Handle
+from verify.triton_cpu.private import JITFunction, core, tl
+from verify.triton_cpu.reductions import checked_axis, reduce_handles, scan_handles, shapes_agree
+from verify.triton_cpu.rewrite import rewritten
+from verify.triton_cpu.semantic import Semantic
+
+_MISSING = object()
+
+
+class WorkLimitExceeded(Exception):
+    """A launch did more than it may; `what` names the count, `limit` its bound."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(
+            f"expected at most {limit} {what}, got more. Use fewer or shorter loops, or larger blocks."
+        )
+        self.what = what
+        self.limit = limit
+
+
+class Language:
+    """What a running kernel sees of Triton. One per process; `active` while a grid runs."""
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+        self.semantic = Semantic(self.builder)
+        self.step_limit = 0
+        self._rewritten: dict[int, tuple[JITFunction, Callable[..., Any]]] = {}  # holds the key alive
+        self._replacements: dict[int, Callable[..., Any]] = {}
+        self._patches = self._collect()
+
+    # -- patching --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Patch `triton.language`, and restore every attribute on the way out, in reverse order."""
+        saved: list[tuple[Any, str, object]] = []
+        try:
+            for owner, name, value in self._patches:
+                saved.append((owner, name, vars(owner).get(name, _MISSING)))
+                setattr(owner, name, value)
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for owner, name, old in reversed(saved):
+                if old is _MISSING:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, old)
+
+    def _bound(self, builtin: Callable[..., Any]) -> Callable[..., Any]:
+        inner, semantic = private.unwrapped(builtin), self.semantic
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            kwargs["_semantic"] = semantic
+            return inner(*args, **kwargs)
+
+        return call
+
+    def _collect(self) -> list[tuple[Any, str, object]]:
+        patches: list[tuple[Any, str, object]] = []
+        for owner in private.patch_owners():
+            for name, builtin in private.builtins_of(owner):
+                bound = self._replacements.get(id(builtin))
+                if bound is None:
+                    bound = self._replacements[id(builtin)] = self._bound(builtin)
+                patches.append((owner, name, bound))
+        own: dict[str, Callable[..., Any]] = {
+            "reduce": self._reduce,
+            "associative_scan": self._scan,
+            "static_assert": _static_assert,
+            "static_print": _ignored,
+            "device_print": _ignored,
+            "device_assert": _ignored,
+            "multiple_of": _unchanged,
+            "max_contiguous": _unchanged,
+            "max_constancy": _unchanged,
+        }
+        for name, value in own.items():
+            for module in (tl, core):
+                if hasattr(module, name):
+                    self._replacements[id(getattr(module, name))] = value
+                    patches.append((module, name, value))
+        patches += [
+            (core.tensor, "__init__", self.semantic.types.initialiser()),
+            (core.block_type, "with_element_ty", self._with_element),
+            (core.tensor, "reduce", _as_method(self._reduce)),
+            (core.tensor, "associative_scan", _as_method(self._scan)),
+            (core.tensor, "T", property(lambda x: self.semantic.permute(x, (1, 0)))),
+            (JITFunction, "__call__", _as_method(self.call)),
+        ]
+        patches += [(core.tensor, name, method) for name, method in self.semantic.operators().items()]
+        for name, function in private.jit_methods().items():
+            patches.append((core.tensor, name, _as_method(functools.partial(self.call, function))))
+        for kind in (core.dtype, core.block_type, core.pointer_type):
+            patches.append((kind, "to_ir", lambda dtype, _builder: dtype))
+        return patches + self._libdevice_patches()
+
+    def _libdevice_patches(self) -> list[tuple[Any, str, object]]:
+        modules = private.libdevice_modules()
+        if modules is None:
+            return []
+        generic, implementation = modules
+        patches: list[tuple[Any, str, object]] = []
+        for name, stub in vars(generic).items():
+            builtin = getattr(implementation, name, None)
+            if inspect.isfunction(stub) and builtin is not None and private.is_builtin(builtin):
+                bound = self._replacements[id(stub)] = self._bound(builtin)
+                self._replacements[id(builtin)] = bound
+                patches += [(generic, name, bound), (implementation, name, bound)]
+        return patches
+
+    # -- functions of the kernel's file and of Triton's library ----------------------------------------------
+
+    def call(self, function: JITFunction, *args: Any, **kwargs: Any) -> Any:
+        """Run a jit function on values of the running kernel."""
+        return self.prepared(function)(*args, **kwargs)
+
+    def prepared(self, function: JITFunction) -> Callable[..., Any]:
+        """The executable twin of a jit function, made once."""
+        found = self._rewritten.get(id(function))
+        if found is None:
+            found = self._rewritten[id(function)] = (function, self.rewrite(function))
+        return found[1]
+
+    def prepare_library(self) -> None:
+        """Make the twins of Triton's library now, so that forked workers inherit them."""
+        for function in private.library():
+            self.prepared(function)
+
+    def rewrite(self, function: JITFunction) -> Callable[..., Any]:
+        """The executable twin of a jit function, in a copy of its namespace; its file and lines are kept."""
+        python = private.captured_source(function)
+        tree, name = rewritten(*private.source_of(function))
+        namespace = {
+            key: self._replacements.get(id(value), value) for key, value in python.__globals__.items()
+        }
+        namespace.update(self._helpers())
+        given = namespace.get("__builtins__", builtins)
+        base = given if isinstance(given, dict) else vars(given)
+        namespace["__builtins__"] = {
+            **base,
+            "min": self._extreme("minimum"),
+            "max": self._extreme("maximum"),
+            "print": _ignored,
+        }
+        exec(compile(tree, python.__code__.co_filename, "exec"), namespace)
+        twin: Callable[..., Any] = namespace[name]
+        return twin
+
+    def _helpers(self) -> dict[str, object]:
+        return {
+            "_aira_value": self._value,
+            "_aira_loop": self._loop,
+            "_aira_truth": _truth,
+            "_aira_not": self._not,
+            "_aira_and": self._and,
+            "_aira_or": self._or,
+            "_aira_plain": _plain,
+            "_aira_check": _check,
+            "_aira_step": self._while,
+        }
+
+    @property
+    def _with_element(self) -> Callable[[Any, Any], Any]:
+        block = self.semantic.types.block
+        return lambda kind, element: block(element, tuple(kind.shape))
+
+    # -- meanings --------------------------------------------------------------------------------------------
+
+    def _value(self, value: Any) -> Any:
+        """What an assignment stores: numbers become tensors, tuples element by element."""
+        if isinstance(value, core.tensor):
+            return value
+        if type(value) is tuple:
+            return tuple(self._value(part) for part in value)
+        return self.semantic.to_tensor(value, False)
+
+    def count_step(self) -> None:
+        work = self.builder.work
+        work.loop_steps += 1
+        if work.loop_steps > self.step_limit:
+            raise WorkLimitExceeded("loop steps", self.step_limit)
+
+    def _while(self, test: Any) -> bool:
+        if _truth(test):
+            self.count_step()
+            return True
+        return False
+
+    def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        if kind is tl.static_range:
+            for index in range(*_bounds(args, kwargs)):
+                self.count_step()
+                yield index
+        elif kind is range or kind is tl.range:
+            wide = any(isinstance(x, core.tensor) and x.dtype.primitive_bitwidth == 64 for x in args)
+            dtype, compute = (tl.int64, np.int64) if wide else (tl.int32, np.int32)
+            for index in range(*_bounds(args, kwargs)):
+                self.count_step()
+                yield core.tensor(Handle(np.array([index], np.int64).astype(compute), dtype), dtype)
+        else:
+            for item in kind(*args, **kwargs):
+                self.count_step()
+                yield item
+
+    def _extreme(self, name: str) -> Callable[..., Any]:
+        python = builtins.min if name == "minimum" else builtins.max
+
+        def extreme(*args: Any) -> Any:
+            parts = [_plain(x) for x in args]
+            if not any(isinstance(x, core.tensor) for x in parts):
+                return python(*parts)
+            best = parts[0]
+            for part in parts[1:]:
+                best = getattr(core, name)(best, part)
+            return best
+
+        return extreme
+
+    def _not(self, value: Any) -> Any:
+        return self.semantic.not_(value) if isinstance(value, core.tensor) else not _plain(value)
+
+    def _and(self, *parts: Callable[[], Any]) -> Any:
+        return self._logical(parts, stop=False, join=self.semantic.logical_and)
+
+    def _or(self, *parts: Callable[[], Any]) -> Any:
+        return self._logical(parts, stop=True, join=self.semantic.logical_or)
+
+    def _logical(self, parts: tuple[Callable[[], Any], ...], *, stop: bool, join: Callable[..., Any]) -> Any:
+        """As the compiler does it: constants short-circuit, tensors are all evaluated."""
+        kept: list[Any] = []
+        value: Any = None
+        for part in parts:
+            value = _plain(part())
+            if isinstance(value, core.tensor):
+                kept.append(value)
+            elif bool(value) is stop:
+                return value
+        if not kept:
+            return value
+        result = kept.pop()
+        while kept:
+            result = join(kept.pop(), result)
+        return result
+
+    # -- reductions ------------------------------------------------------------------------------------------
+
+    def _tensor(self, handle: Handle) -> Any:
+        return core.tensor(handle, self.semantic.types.block(handle.dtype, handle.data.shape))
+
+    def _combiner(self, function: JITFunction) -> Callable[[list[Handle], list[Handle]], list[Handle]]:
+        def combine(left: list[Handle], right: list[Handle]) -> list[Handle]:
+            result = self.call(function, *(self._tensor(h) for h in left), *(self._tensor(h) for h in right))
+            parts = result if isinstance(result, (tuple, core.tuple)) else (result,)
+            return [part.handle for part in parts]
+
+        return combine
+
+    def _inputs(self, value: Any) -> list[Any]:
+        parts = [value] if isinstance(value, core.tensor) else list(value)
+        if not shapes_agree([part.handle.data.shape for part in parts]):
+            raise ValueError("expected all reduction inputs to have one shape")
+        return parts
+
+    def _reduce(
+        self, value: Any, axis: Any, combine_fn: JITFunction, keep_dims: Any = False, **_: Any
+    ) -> Any:
+        axis, keep = _plain(axis), _plain(keep_dims)
+        tensors = self._inputs(value)
+        rank = len(tensors[0].shape)
+        handles = [x.handle for x in tensors]
+        if axis is None:
+            handles = [Handle(h.data.reshape(-1), h.dtype) for h in handles]
+        at = 0 if axis is None else checked_axis(axis, rank)
+        shape = [int(n) for n in handles[0].data.shape]
+        del shape[at]
+        results = []
+        for handle in reduce_handles(handles, at, combine_fn, self._combiner(combine_fn)):
+            result = self.semantic.wrap_tensor(handle, handle.dtype, shape)
+            if keep:
+                for place in range(rank) if axis is None else (at,):
+                    result = (
+                        self.semantic.expand_dims(result, place)
+                        if result.type.is_block()
+                        else (self.semantic.splat(result, [1]))
+                    )
+            results.append(result)
+        return results[0] if isinstance(value, core.tensor) else tuple(results)
+
+    def _scan(self, value: Any, axis: Any, combine_fn: JITFunction, reverse: Any = False, **_: Any) -> Any:
+        tensors = self._inputs(value)
+        at = checked_axis(_plain(axis), len(tensors[0].shape))
+        handles = scan_handles(
+            [x.handle for x in tensors],
+            at,
+            combine_fn,
+            self._combiner(combine_fn),
+            reverse=bool(_plain(reverse)),
+        )
+        results = [core.tensor(h, x.type) for h, x in zip(handles, tensors, strict=True)]
+        return results[0] if isinstance(value, core.tensor) else tuple(results)
+
+
+# -- helpers that need no language ---------------------------------------------------------------------------
+
+
+def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function, which a class binds to its instances, around a callable that it would not bind."""
+
+    def method(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(instance, *args, **kwargs)
+
+    return method
+
+
+def _ignored(*_args: Any, **_kwargs: Any) -> None:
+    """A kernel has no channel but its buffers."""
+
+
+def _unchanged(value: Any, *_hints: Any) -> Any:
+    """What a hint to the compiler returns."""
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, core.constexpr) else value
+
+
+def _static_assert(condition: Any, message: Any = "", **_: Any) -> None:
+    if not _plain(condition):
+        raise ValueError(f"expected the condition of tl.static_assert to hold: {_plain(message)}")
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, core.tensor):
+        if value.handle.data.size != 1:
+            raise ValueError(
+                f"expected a scalar as a condition, got a block of shape {value.handle.data.shape}"
+            )
+        return bool(value.handle.data.flat[0])
+    return bool(_plain(value))
+
+
+def _check(condition: Any, message: Any) -> None:
+    if not isinstance(condition, core.tensor) and not _plain(condition):
+        raise ValueError(f"expected the asserted condition to hold: {_plain(message)}")
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, core.tensor):
+        if value.handle.data.size != 1 or value.handle.data.dtype.kind not in "iu":
+            raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
+        return int(value.handle.data.flat[0])
+    return int(_plain(value))
+
+
+def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, int]:
+    """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
+    given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
+        key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
+    }
+    step = 1 if _plain(given.get("step")) is None else _integer(given["step"])
+    if _plain(given.get("arg2")) is None:
+        return 0, _integer(given["arg1"]), step
+    return _integer(given["arg1"]), _integer(given["arg2"]), step

@@ -1,0 +1,287 @@
+"""Load kernels from source text and run their grids on an arena."""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import triton
+
+from verify.triton_cpu import private
+from verify.triton_cpu.arithmetic import Work
+from verify.triton_cpu.handles import TYPES, Handle
+from verify.triton_cpu.language import Language, WorkLimitExceeded
+from verify.triton_cpu.memory import Arena, Buffer, Location
+from verify.triton_cpu.private import JITFunction, core, tl
+from verify.triton_cpu.rewrite import UnsupportedSyntax
+
+__all__ = [
+    "Argument",
+    "Counters",
+    "KernelError",
+    "PointerArg",
+    "WorkLimitExceeded",
+    "WorkLimits",
+    "load_kernels",
+    "run_launch",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointerArg:
+    """A tensor argument: `byte_offset` bytes into `buffer`, elements of `dtype` ("float32", "bfloat16",
+    ...).
+    """
+
+    buffer: Buffer
+    byte_offset: int = 0
+    dtype: str
+
+    @property
+    def address(self) -> int:
+        return self.buffer.base + self.byte_offset
+
+
+Argument = PointerArg | int | float | bool | str | None
+Order = Literal["forward", "reverse"] | tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkLimits:
+    """How much one execution may do, counted over all launches that share a `Counters`."""
+
+    launches: int = 4096
+    programs: int = 1 << 20
+    loop_steps: int = 1 << 22
+
+
+@dataclass(kw_only=True)
+class KernelCounters:
+    """What one kernel did, summed over its launches; bytes and flops are counts, not rates."""
+
+    launches: int = 0
+    programs: int = 0
+    loop_steps: int = 0
+    loads: int = 0
+    stores: int = 0
+    bytes_loaded: int = 0
+    bytes_stored: int = 0
+    dot_flops: int = 0
+    elementwise_flops: int = 0
+    transcendental: int = 0
+    float_atomics: dict[int, int] = field(default_factory=dict)
+    """Line in the mechanism's file -> how often a float atomic there was executed."""
+
+
+@dataclass(kw_only=True)
+class Counters(KernelCounters):
+    """Totals over all launches, and the same per kernel."""
+
+    kernels: dict[str, KernelCounters] = field(default_factory=dict)
+
+
+class KernelError(Exception):
+    """A kernel that cannot run: what Triton or this layer said, with the kernel's name and line."""
+
+    def __init__(self, message: str, *, kernel: str, line: int) -> None:
+        super().__init__(f"{kernel}, line {line}: {message}")
+        self.message = message
+        self.kernel = kernel
+        self.line = line
+
+
+_SAFE_BUILTINS = (
+    "range",
+    "len",
+    "min",
+    "max",
+    "int",
+    "float",
+    "bool",
+    "abs",
+    "isinstance",
+    "tuple",
+    "list",
+    "print",
+    "True",
+    "False",
+    "None",
+    "ValueError",
+    "AssertionError",
+)
+_LANGUAGE: list[Language] = []
+
+
+def language() -> Language:
+    """The process's language layer, built on first use (0.06 s): a warm server calls this before it forks."""
+    if not _LANGUAGE:
+        _LANGUAGE.append(Language())
+        _LANGUAGE[0].prepare_library()
+    return _LANGUAGE[0]
+
+
+def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
+    """Execute kernel source in a namespace of `triton`, `tl` and `math` alone; returns its jit functions by
+    name.
+
+    `name` is the file that events and errors speak of; it is registered with `linecache`, so `inspect` finds
+    the source. The text holds `@triton.jit` functions (and blank lines where anything else stood).
+    """
+    lines = source.splitlines(keepends=True)
+    linecache.cache[name] = (len(source), None, lines, name)
+    allowed = {key: getattr(builtins, key) for key in _SAFE_BUILTINS if hasattr(builtins, key)}
+    allowed["__import__"] = _import
+    namespace: dict[str, Any] = {
+        "__builtins__": allowed,
+        "__name__": "mechanism",
+        "triton": triton,
+        "tl": tl,
+        "math": math,
+    }
+    exec(compile(source, name, "exec"), namespace)
+    return {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
+
+
+def _import(
+    name: str,
+    globals: Mapping[str, object] | None = None,
+    locals: Mapping[str, object] | None = None,
+    fromlist: tuple[str, ...] = (),
+    level: int = 0,
+) -> object:
+    if level == 0 and name in ("triton", "triton.language", "math", "triton.language.extra"):
+        return __import__(name, None, None, fromlist, 0)
+    raise ImportError(f"expected an import of triton, triton.language or math, got {name}")
+
+
+def _argument(value: Argument, *, constant: bool, fixed: bool) -> Any:
+    if isinstance(value, PointerArg):
+        dtype = core.pointer_type(TYPES[value.dtype])
+        return core.tensor(Handle(np.array([value.address], np.int64), dtype, value.buffer), dtype)
+    if isinstance(value, str):
+        return TYPES.get(value.removeprefix("tl."), value)
+    if constant or value is None:
+        return value
+    if isinstance(value, bool):
+        return core.tensor(Handle(np.array([value], np.bool_), tl.int1), tl.int1)
+    if isinstance(value, float):
+        return core.tensor(Handle(np.array([value], np.float32), tl.float32), tl.float32)
+    if value == 1 and not fixed:
+        return 1  # the compiler makes a constant of an integer argument that equals one
+    dtype, compute = (tl.int64, "i8") if -(2**63) <= value < 2**63 else (tl.uint64, "u8")
+    if -(2**31) <= value < 2**31:
+        dtype, compute = tl.int32, "i4"
+    return core.tensor(Handle(np.array([value], compute), dtype), dtype)
+
+
+def _programs(grid: tuple[int, int, int], order: Order) -> Iterable[int]:
+    count = grid[0] * grid[1] * grid[2]
+    if order == "forward":
+        return range(count)
+    if order == "reverse":
+        return range(count - 1, -1, -1)
+    return order
+
+
+class _Place:
+    """Names the kernel, line and program of the access that is under way."""
+
+    def __init__(self, kernel: str, filename: str, builder: Any) -> None:
+        self.kernel = kernel
+        self.filename = filename
+        self.builder = builder
+
+    def line(self, frame: FrameType | None) -> int:
+        while frame is not None:
+            if frame.f_code.co_filename == self.filename:
+                return frame.f_lineno
+            frame = frame.f_back
+        return 0
+
+    def __call__(self) -> Location:
+        return Location(kernel=self.kernel, line=self.line(sys._getframe(1)), program=self.builder.grid_idx)
+
+
+def _add_up(target: KernelCounters, work: Work, programs: int) -> None:
+    target.launches += 1
+    target.programs += programs
+    for item in fields(Work):
+        if item.name != "float_atomics":
+            setattr(target, item.name, getattr(target, item.name) + getattr(work, item.name))
+    for line, count in work.float_atomics.items():
+        target.float_atomics[line] = target.float_atomics.get(line, 0) + count
+
+
+def _line_of(error: BaseException, filename: str) -> int:
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return getattr(error, "line", line) or line
+
+
+def run_launch(
+    kernel: JITFunction,
+    arguments: Mapping[str, Argument],
+    *,
+    grid: tuple[int, int, int],
+    arena: Arena,
+    counters: Counters,
+    limits: WorkLimits,
+    order: Order = "forward",
+    conflicts: bool = False,
+) -> None:
+    """Run every program of `grid` (x fastest) on the arena.
+
+    `arguments` are by parameter name, constexprs included; those with a default may be left out. `order`
+    permutes the programs, `conflicts` looks for programs that touch each other's data. Memory violations
+    become events of the arena and do not stop the run. Raises KernelError for a kernel that cannot run,
+    WorkLimitExceeded for one that does too much.
+    """
+    layer = language()
+    function = private.captured_source(kernel)
+    filename, name = function.__code__.co_filename, function.__name__
+    count = grid[0] * grid[1] * grid[2]
+    if counters.launches >= limits.launches:
+        raise WorkLimitExceeded("launches", limits.launches)
+    if counters.programs + count > limits.programs:
+        raise WorkLimitExceeded("programs", limits.programs)
+    constants, fixed = private.constexpr_parameters(kernel), private.fixed_parameters(kernel)
+    work = Work()
+    place = _Place(name, filename, layer.builder)
+    layer.step_limit = limits.loop_steps - counters.loop_steps
+    arena.begin_launch(locate=place, conflicts=conflicts)
+    layer.builder.begin(arena, work, grid)
+    try:
+        with layer.active():
+            values = {
+                key: _argument(value, constant=key in constants, fixed=key in fixed)
+                for key, value in {**private.defaults(kernel), **arguments}.items()
+            }
+            twin = layer.prepared(kernel)
+            for number in _programs(grid, order):
+                arena.program_number = number
+                layer.builder.grid_idx = (
+                    number % grid[0],
+                    number // grid[0] % grid[1],
+                    number // (grid[0] * grid[1]),
+                )
+                twin(**values)
+    except (WorkLimitExceeded, MemoryError, KeyboardInterrupt):
+        raise
+    except UnsupportedSyntax as error:
+        raise KernelError(str(error), kernel=name, line=error.line) from error
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        raise KernelError(message, kernel=name, line=_line_of(error, filename)) from error
+    finally:
+        for target in (counters, counters.kernels.setdefault(name, KernelCounters())):
+            _add_up(target, work, count)

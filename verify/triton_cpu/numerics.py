@@ -1,0 +1,137 @@
+"""Number formats that NumPy lacks, rounded as a device rounds them.
+
+bfloat16 values travel as float32 arrays that hold bfloat16-representable numbers; only memory holds their 16
+bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Array = npt.NDArray[Any]
+Float32 = npt.NDArray[np.float32]
+
+_U16 = np.uint32(16)
+_ONE = np.uint32(1)
+_HALF = np.uint32(0x7FFF)
+_HIGH = np.uint32(0xFFFF0000)
+_NAN = np.float32(np.nan)
+
+FLOAT8: dict[str, torch.dtype] = {
+    "fp8e4nv": torch.float8_e4m3fn,
+    "fp8e5": torch.float8_e5m2,
+    "fp8e4b8": torch.float8_e4m3fnuz,
+    "fp8e5b16": torch.float8_e5m2fnuz,
+}
+
+
+def round_bfloat16(values: Array) -> Float32:
+    """Nearest bfloat16, ties to even, NaN kept, overflow to infinity; float32 in, float32 out, any shape."""
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    bits = source.view(np.uint32)
+    rounded = np.right_shift(bits, _U16)
+    np.bitwise_and(rounded, _ONE, rounded)
+    np.add(rounded, _HALF, rounded)
+    np.add(rounded, bits, rounded)
+    np.bitwise_and(rounded, _HIGH, rounded)
+    result = rounded.view(np.float32)
+    np.putmask(result, np.isnan(source), _NAN)
+    return result
+
+
+def truncate_bfloat16(values: Array) -> Float32:
+    """The bfloat16 next to zero from each value; float32 in, float32 out."""
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    cut = (source.view(np.uint32) & _HIGH).view(np.float32)
+    return np.where(np.isnan(source), source, cut).reshape(np.shape(values))
+
+
+def bfloat16_bits(values: Float32) -> npt.NDArray[np.uint16]:
+    """The 16 bits of values that `round_bfloat16` produced."""
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    return (source.view(np.uint32) >> _U16).astype(np.uint16).reshape(np.shape(values))
+
+
+def from_bfloat16_bits(bits: npt.NDArray[np.uint16]) -> Float32:
+    """float32 values of 16-bit patterns."""
+    return (bits.astype(np.uint32) << _U16).view(np.float32)
+
+
+def round_tf32(values: Array) -> Float32:
+    """Ten explicit mantissa bits, ties away from zero (PTX cvt.rna.tf32.f32); infinities and NaN
+    unchanged.
+    """
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    rounded = ((source.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return np.where(np.isfinite(source), rounded, source).reshape(np.shape(values))
+
+
+def truncate_float16(values: Array) -> npt.NDArray[np.float16]:
+    """The float16 next to zero from each value; a finite value never becomes infinite."""
+    source = np.asarray(values)
+    with np.errstate(over="ignore"):
+        nearest = source.astype(np.float16)
+    beyond = np.abs(nearest.astype(np.float64)) > np.abs(source.astype(np.float64))
+    return np.where(beyond, np.nextafter(nearest, np.float16(0)), nearest)
+
+
+def float8_bits(values: Array, name: str) -> npt.NDArray[np.uint8]:
+    """The 8 bits of the nearest value of `name` ('fp8e4nv', ...), saturating to the largest finite; NaN
+    stays NaN.
+    """
+    dtype = FLOAT8[name]
+    largest = torch.finfo(dtype).max
+    source = np.clip(np.ascontiguousarray(values, dtype=np.float32), -largest, largest)
+    bits: npt.NDArray[np.uint8] = torch.from_numpy(source).to(dtype).view(torch.uint8).numpy()
+    return bits.reshape(np.shape(values))
+
+
+def from_float8_bits(bits: npt.NDArray[np.uint8], name: str) -> Float32:
+    """float32 values of 8-bit patterns of `name`."""
+    values: Float32 = torch.from_numpy(np.ascontiguousarray(bits)).view(FLOAT8[name]).float().numpy()
+    return values.reshape(np.shape(bits))
+
+
+def saturating_integers(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Truncate towards zero and clamp to the range of `dtype`; NaN becomes 0 (PTX cvt.rzi)."""
+    limits = np.iinfo(dtype)
+    whole = np.trunc(np.asarray(values, np.float64))
+    inside = (whole > float(limits.min)) & (whole < float(limits.max))
+    edge = np.where(whole >= float(limits.max), limits.max, limits.min).astype(dtype)
+    edge = np.where(np.isnan(whole), np.zeros((), dtype), edge)
+    return np.where(inside, np.where(inside, whole, 0.0).astype(dtype), edge)
+
+
+def erf(values: Array) -> Array:
+    """The error function in the dtype of the argument."""
+    result: Array = torch.special.erf(torch.from_numpy(np.ascontiguousarray(values))).numpy()
+    return result.reshape(np.shape(values))
+
+
+def fused_multiply_add(x: Array, y: Array, z: Array) -> Array:
+    """x * y + z rounded once: exact product in float64 for float16 and float32 operands."""
+    if z.dtype == np.float64:
+        double: Array = x * y + z
+        return double
+    exact: Array = np.multiply(x, y, dtype=np.float64) + z
+    return exact.astype(z.dtype)
+
+
+def multiply_high(x: Array, y: Array) -> Array:
+    """The upper half of an unsigned product, in the bits of the operands' dtype (32 or 64 bits)."""
+    dtype = x.dtype
+    bits = dtype.itemsize * 8
+    left, right = x.view(f"u{dtype.itemsize}"), y.view(f"u{dtype.itemsize}")
+    if bits < 64:
+        wide = left.astype(np.uint64) * right.astype(np.uint64)
+        return (wide >> np.uint64(bits)).astype(left.dtype).view(dtype)
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    a, b, c, d = left >> shift, left & low, right >> shift, right & low
+    middle = a * d + ((b * d) >> shift)
+    cross = b * c + (middle & low)
+    high: Array = a * c + (middle >> shift) + (cross >> shift)
+    return high.view(dtype)

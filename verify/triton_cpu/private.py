@@ -1,0 +1,198 @@
+"""The one place that knows what Triton does not document, for Triton 3.6 to 3.9.
+
+Everything another module needs from Triton's inside is a name here, so that a new Triton is checked in one
+file.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import triton
+import triton.compiler.code_generator  # binds builtin_min and builtin_max when imported: before any patch
+import triton.language as tl
+import triton.language.math as tl_math
+import triton.runtime.interpreter as stock
+from triton._C.libtriton import ir
+from triton.backends.compiler import GPUTarget
+from triton.language import core, standard
+from triton.language.semantic import TritonSemantic
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+__all__ = [
+    "SUPPORTED",
+    "VERSION",
+    "ConstexprFunction",
+    "GPUTarget",
+    "InterpreterBuilder",
+    "InterpreterOptions",
+    "JITFunction",
+    "TritonSemantic",
+    "atomic_name",
+    "builtins_of",
+    "captured_source",
+    "clear_compiled",
+    "constexpr_parameters",
+    "core",
+    "defaults",
+    "driver",
+    "fixed_parameters",
+    "ir",
+    "is_builtin",
+    "jit_methods",
+    "libdevice_modules",
+    "library",
+    "padding_is_nan",
+    "patch_owners",
+    "precision_name",
+    "propagates_nan",
+    "rounds_to_zero",
+    "set_cache_directory",
+    "source_of",
+    "standard",
+    "supported",
+    "swap_driver",
+    "tl",
+    "tl_math",
+    "unwrapped",
+]
+
+VERSION: tuple[int, int] = tuple(int(part) for part in triton.__version__.split("+")[0].split(".")[:2])  # type: ignore[assignment]
+SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
+
+InterpreterBuilder = stock.InterpreterBuilder
+InterpreterOptions = stock.InterpreterOptions
+ConstexprFunction = triton.runtime.jit.ConstexprFunction
+
+
+def supported() -> bool:
+    """Whether the installed Triton is one this layer was written against."""
+    return SUPPORTED[0] <= VERSION <= SUPPORTED[1]
+
+
+def is_builtin(value: object) -> bool:
+    """Whether `value` is a function of the language (it takes `_semantic`), and not a jit function of its
+    library.
+    """
+    return bool(core.is_builtin(value)) and not isinstance(value, JITFunction)
+
+
+def unwrapped(builtin: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under Triton's check that `_semantic` was given."""
+    inner = getattr(builtin, "__wrapped__", builtin)
+    return inner if callable(inner) else builtin
+
+
+def patch_owners() -> tuple[object, ...]:
+    """Modules and classes whose builtins a running kernel reaches."""
+    owners: list[object] = [tl, core, tl_math, core.tensor, core.tensor_descriptor_base]
+    return tuple(owners)
+
+
+def builtins_of(owner: object) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """(name, builtin) of a module or class, inherited ones included."""
+    for name, member in inspect.getmembers(owner):
+        if is_builtin(member):
+            yield name, member
+
+
+def library() -> tuple[JITFunction, ...]:
+    """The jit functions of Triton's own library (tl.sum, tl.cdiv, tl.sort, ...)."""
+    return tuple(member for member in vars(standard).values() if isinstance(member, JITFunction))
+
+
+def jit_methods() -> dict[str, JITFunction]:
+    """Library functions that double as methods of a tensor (`x.sum()`), by name."""
+    return {name: member for name, member in vars(core.tensor).items() if isinstance(member, JITFunction)}
+
+
+def constexpr_parameters(kernel: JITFunction) -> frozenset[str]:
+    """Names of the parameters annotated `tl.constexpr`."""
+    return frozenset(parameter.name for parameter in kernel.params if parameter.is_constexpr)
+
+
+def fixed_parameters(kernel: JITFunction) -> frozenset[str]:
+    """Names of the parameters that Triton does not specialise on their value."""
+    return frozenset(parameter.name for parameter in kernel.params if parameter.do_not_specialize)
+
+
+def defaults(kernel: JITFunction) -> dict[str, Any]:
+    """Values of the parameters that a launch may leave out."""
+    return {parameter.name: parameter.default for parameter in kernel.params if parameter.has_default}
+
+
+def captured_source(kernel: JITFunction) -> Callable[..., Any]:
+    """The Python function under a jit function."""
+    function: Callable[..., Any] = kernel.fn
+    return function
+
+
+def source_of(kernel: JITFunction) -> tuple[str, int]:
+    """Source text of a jit function as it was when the function was made, and its first line's number."""
+    return "".join(kernel.raw_src), int(kernel.starting_line_number)
+
+
+def clear_compiled(kernel: JITFunction) -> None:
+    """Forget binders and kernels made for an earlier target."""
+    kernel.device_caches.clear()
+
+
+def swap_driver(replacement: object) -> object:
+    """Make `replacement` Triton's active driver; returns the one before (None where none was asked for
+    yet).
+    """
+    previous: object = driver._active
+    driver._active = replacement
+    return previous
+
+
+def set_cache_directory(path: str) -> str:
+    """Use `path` for compiled kernels from now on; returns the directory that was in use."""
+    previous: str = triton.knobs.cache.dir
+    triton.knobs.cache.dir = path
+    return previous
+
+
+@functools.cache
+def precision_name(value: object) -> str:
+    """'ieee', 'tf32', 'tf32x3', ... of a dot's input precision."""
+    return str(value).rsplit(".", 1)[-1].lower()
+
+
+def propagates_nan(value: object) -> bool:
+    """Whether a clamp passes NaN on (True) or prefers the other operand (False)."""
+    return str(value).rsplit(".", 1)[-1] != "NONE"
+
+
+@functools.cache
+def atomic_name(value: object) -> str:
+    """'add', 'fadd', 'max', 'umax', 'xchg', ... of an atomic operation."""
+    return str(value).rsplit(".", 1)[-1].lower()
+
+
+def rounds_to_zero(value: object) -> bool:
+    """Whether a float conversion was asked to round towards zero."""
+    return value is not None and str(value).rsplit(".", 1)[-1].upper() == "RTZ"
+
+
+def padding_is_nan(value: object) -> bool:
+    """Whether lanes outside a block pointer or descriptor read as NaN (else as zero)."""
+    return value is not None and "NAN" in str(value).upper()
+
+
+def libdevice_modules() -> tuple[ModuleType, ModuleType] | None:
+    """(the generic module that kernels import, NVIDIA's implementations by the same names), where they
+    exist.
+    """
+    try:
+        generic = importlib.import_module("triton.language.extra.libdevice")
+        implementation = importlib.import_module("triton.language.extra.cuda.libdevice")
+    except ImportError:
+        return None
+    return generic, implementation
