@@ -1,0 +1,54 @@
+"""The skeletons of a family, read through the judge's static half: their slots come from their SPEC."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from harness.agents.protocol import Skeleton
+from harness.errors import HarnessError, WrongUsage
+from verify.source.identity import fingerprint
+from verify.source.lock import DEFAULT_TEMPLATES
+from verify.source.static import check_static
+
+_VERSION = re.compile(r"v([1-9][0-9]*)")
+
+
+def families(templates: Path = DEFAULT_TEMPLATES) -> tuple[str, ...]:
+    """The families that have a released version, sorted."""
+    if not templates.is_dir():
+        return ()
+    return tuple(
+        sorted(folder.name for folder in templates.iterdir() if folder.is_dir() and _versions(folder))
+    )
+
+
+def load_skeletons(family: str, templates: Path = DEFAULT_TEMPLATES) -> tuple[Skeleton, ...]:
+    """Every skeleton of the newest version of a family, sorted by name.
+
+    Raises WrongUsage for an unknown family, HarnessError where a skeleton does not pass the static stages.
+    """
+    known = families(templates)
+    if family not in known:
+        nearest = difflib.get_close_matches(family, known, n=1, cutoff=0.0)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise WrongUsage(f"--family: expected one of {list(known)}, got {family!r}.{hint}")
+    newest = max(_versions(templates / family))
+    files = sorted((templates / family / f"v{newest}").glob("[a-z]*.py"))
+    return tuple(_read(path, f"{family}/v{newest}/{path.stem}", templates) for path in files)
+
+
+def _versions(folder: Path) -> list[int]:
+    matches = (_VERSION.fullmatch(child.name) for child in folder.iterdir() if child.is_dir())
+    return [int(match.group(1)) for match in matches if match]
+
+
+def _read(path: Path, name: str, templates: Path) -> Skeleton:
+    source = path.read_bytes()
+    result = check_static(source, path=str(path), templates=templates)
+    if result.mechanism is None:
+        first = result.findings[0].render(str(path)) if result.findings else "no finding"
+        raise HarnessError(f"{name}: expected a skeleton that passes the static stages, got {first}")
+    text = source.decode()
+    return Skeleton(name=name, source=text, fingerprint=fingerprint(text), slots=result.mechanism.spec.slots)

@@ -1,0 +1,182 @@
+"""What has happened in a run, as a replay of its events: the only state there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harness.agents.protocol import Outcome, Proposal, Status
+from harness.engine.pool import Judged
+from harness.store import Event, Store
+from verify.findings import Finding
+from verify.judge.verdict import Verdict
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """One proposal and what became of it. `same_as` is the position of the earlier proposal with the same
+    text.
+    """
+
+    position: int
+    proposal: Proposal
+    fingerprint: str
+    same_as: int | None
+    quick: Verdict | None = None
+    full: Verdict | None = None
+    behaves_like: int | None = None
+    cpu_seconds: float = 0.0
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def duplicate(self) -> bool:
+        return self.same_as is not None or self.behaves_like is not None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The deepest verdict there is."""
+        return self.full or self.quick
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return () if self.verdict is None else self.verdict.findings
+
+    @property
+    def status(self) -> Status:
+        if self.duplicate:
+            return "duplicate"
+        if self.verdict is None:
+            return "pending"
+        if self.verdict.admission == "rejected":
+            return "rejected"
+        return "admitted" if self.full is not None and self.full.admission == "admitted" else "clean"
+
+    def outcome(self) -> Outcome:
+        return Outcome(
+            position=self.position,
+            proposal=self.proposal,
+            fingerprint=self.fingerprint,
+            status=self.status,
+            findings=self.findings if self.status == "rejected" else (),
+        )
+
+
+class RunState:
+    """The entries of a run in proposal order, and which of them were selected for the full depth, round by
+    round.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.selected: dict[int, tuple[int, ...]] = {}
+        self._texts: dict[str, int] = {}
+
+    @classmethod
+    def replay(cls, store: Store) -> RunState:
+        """The state that the store's events tell. Raises HarnessError where a source is damaged."""
+        state = cls()
+        for event in store.events():
+            state.apply(event, store)
+        return state
+
+    def apply(self, event: Event, store: Store) -> None:
+        """Take in one event; kinds that say nothing about the state are passed over."""
+        body = event.body
+        match event.kind:
+            case "proposed":
+                source = store.source(body["source"]).decode()
+                self._add(Proposal(**body["proposal"], source=source), body["position"], body["fingerprint"])
+            case "selected":
+                self.selected[body["round"]] = tuple(body["positions"])
+            case "judged":
+                self._judge(body)
+
+    def with_status(self, *statuses: Status) -> list[Entry]:
+        return [entry for entry in self.entries if entry.status in statuses]
+
+    def admitted_by(self, number: int) -> int:
+        """How many were admitted by the end of round `number`, also when later rounds are known already."""
+        positions = {position for r, chosen in self.selected.items() if r <= number for position in chosen}
+        return sum(self.entries[position].status == "admitted" for position in positions)
+
+    def known_texts(self) -> frozenset[str]:
+        return frozenset(self._texts)
+
+    def outcomes(self, before: int) -> tuple[Outcome, ...]:
+        """The outcomes of proposals before position `before`, in order."""
+        return tuple(entry.outcome() for entry in self.entries[:before])
+
+    def _add(self, proposal: Proposal, position: int, fingerprint: str) -> None:
+        assert position == len(self.entries), f"expected proposal {len(self.entries)} next, got {position}"
+        same_as = self._texts.setdefault(fingerprint, position)
+        self.entries.append(
+            Entry(
+                position=position,
+                proposal=proposal,
+                fingerprint=fingerprint,
+                same_as=None if same_as == position else same_as,
+            )
+        )
+
+    def _judge(self, body: dict[str, Any]) -> None:
+        entry = self.entries[body["position"]]
+        verdict = Verdict.from_bytes(json.dumps(body["verdict"]).encode())
+        entry.cpu_seconds += body["cpu_seconds"]
+        if verdict.depth == "full":
+            entry.full, entry.measured = verdict, body["measured"]
+        else:
+            entry.quick = verdict
+        self._find_twins()
+
+    def _find_twins(self) -> None:
+        """Mark admitted candidates that compute what an earlier admitted one of the same skeleton computes.
+
+        Earlier means: selected in an earlier round, or before it in the same one; never: judged faster.
+        """
+        first: dict[tuple[str | None, str], int] = {}
+        for entry in self.selected_entries():
+            digest = entry.measured.get("behaviour")
+            if entry.full is None or entry.full.admission != "admitted" or not isinstance(digest, str):
+                continue
+            earliest = first.setdefault((entry.full.skeleton, digest), entry.position)
+            entry.behaves_like = None if earliest == entry.position else earliest
+
+    def selected_entries(self) -> list[Entry]:
+        """The entries selected for the full depth, in the order of selection."""
+        order = (position for number in sorted(self.selected) for position in self.selected[number])
+        return [self.entries[position] for position in order]
+
+
+def proposed_body(position: int, fingerprint: str, proposal: Proposal) -> dict[str, Any]:
+    """The body of a `proposed` event; the source itself goes to the content-addressed table."""
+    fields = asdict(proposal)
+    del fields["source"]
+    fields["slots"] = dict(proposal.slots)
+    return {"position": position, "fingerprint": fingerprint, "proposal": fields}
+
+
+def judged_body(position: int, judged: Judged) -> dict[str, Any]:
+    """The body of a `judged` event."""
+    return {
+        "position": position,
+        "verdict": judged.verdict.to_json(),
+        "measured": judged.measured,
+        "cpu_seconds": judged.cpu_seconds,
+    }
+
+
+def tally(entries: Sequence[Entry]) -> dict[str, int]:
+    """Rejected candidates by rule id: each counts once for every rule it broke."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        if entry.status == "rejected":
+            for rule in entry.outcome().rules:
+                counts[rule] = counts.get(rule, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def cpu_seconds(entries: Iterable[Entry]) -> float:
+    """What judging them took, in seconds of CPU time."""
+    return round(sum(entry.cpu_seconds for entry in entries), 1)

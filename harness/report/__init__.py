@@ -1,0 +1,1 @@
+"""What a run prints: progress on stderr, results on stdout, one JSON document where asked for."""

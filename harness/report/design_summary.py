@@ -1,0 +1,154 @@
+"""What a design run leaves to read: one stable JSON document, and the same told in tables with a last
+sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.engine.design import DesignResult
+from harness.engine.state import Entry, cpu_seconds, tally
+from harness.report.design_table import design_table, why
+from verify.findings import Finding
+
+DOCUMENT = 1
+"""Version of the JSON document."""
+
+
+def exit_code(result: DesignResult) -> int:
+    """0 something admitted (or, at depth quick, clean); 1 everything rejected; 5 nothing to check."""
+    state = result.state
+    if state.with_status("admitted") or (result.settings.depth == "quick" and state.with_status("clean")):
+        return 0
+    return 1 if any(entry.verdict is not None for entry in state.entries) else 5
+
+
+def document(result: DesignResult) -> dict[str, Any]:
+    """The run as JSON: the same bytes for the same run, but for `measured`, which holds what a clock said."""
+    entries = result.state.entries
+    return {
+        "document": DOCUMENT,
+        "run": result.settings.run_id,
+        "settings": result.settings.to_json(),
+        "stopped": result.stopped,
+        "ledger": ledger(result),
+        "proposals": [_proposal(entry, result) for entry in entries],
+        "sentence": last_sentence(result),
+        "measured": {"cpu_seconds": cpu_seconds(entries), "gpu_seconds": 0.0},
+    }
+
+
+def to_text(result: DesignResult) -> str:
+    """`document` with sorted keys and a final newline."""
+    return json.dumps(document(result), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def ledger(result: DesignResult) -> dict[str, Any]:
+    """What was tried and what became of it. `invalid` counts candidates by the rules they broke."""
+    state = result.state
+    return {
+        "attempted": len(state.entries),
+        "duplicate": len(state.with_status("duplicate")),
+        "rejected": len(state.with_status("rejected")),
+        "invalid": tally(state.entries),
+        "clean": len(state.with_status("clean")),
+        "admitted": len(state.with_status("admitted")),
+        "llm_tokens": sum(entry.proposal.tokens for entry in state.entries),
+        "usd": 0,
+    }
+
+
+def print_summary(result: DesignResult, console: Console) -> None:
+    """The table, the rejections with their cases, the admitted folders, the ledger, and the last sentence."""
+    state = result.state
+    console.print(design_table(state))
+    rejected = state.with_status("rejected")
+    if rejected:
+        console.print("\n[bold]Rejected[/bold]")
+        for entry in rejected:
+            console.print(Text(f"#{entry.position + 1} {entry.proposal.slug}"))
+            for finding in entry.findings[:3]:
+                console.print(Text(f"   {_finding_line(finding)}"), soft_wrap=True)
+            if len(entry.findings) > 3:
+                console.print(f"   and {len(entry.findings) - 3} more", style="dim")
+    if result.folders or result.twins:
+        console.print("\n[bold]Admitted[/bold]")
+        for position, folder in sorted(result.folders.items()):
+            console.print(Text(f"#{position + 1} {folder}"), soft_wrap=True)
+        for position, twin in sorted(result.twins.items()):
+            console.print(Text(f"#{position + 1} not written: computes the same as {twin}"), soft_wrap=True)
+    console.print()
+    console.print(_ledger_table(result))
+    console.print()
+    console.print(Text(last_sentence(result)), soft_wrap=True)
+
+
+def last_sentence(result: DesignResult) -> str:
+    """What happened and what to do next."""
+    state = result.state
+    what = f"Run {result.settings.run_id}: {result.stopped}; "
+    admitted, clean = len(state.with_status("admitted")), len(state.with_status("clean"))
+    if admitted:
+        return (
+            what
+            + f"{admitted} admitted. Next: review the folders and commit them, or run with another --seed."
+        )
+    if result.settings.depth == "quick" and clean:
+        return what + f"{clean} passed the quick depth, none was judged in full. Next: run with --depth full."
+    if exit_code(result) == 5:
+        return what + "nothing was left to check. Next: run with another --seed or a larger --budget."
+    return (
+        what
+        + "none admitted. Next: read the rejections above, then run with another --seed or a larger --budget."
+    )
+
+
+def _ledger_table(result: DesignResult) -> Table:
+    counts = ledger(result)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name in ("attempted", "duplicate", "rejected", "clean", "admitted"):
+        table.add_row(name, str(counts[name]))
+    for rule, count in counts["invalid"].items():
+        table.add_row(f"invalid by {rule}", str(count))
+    table.add_row("LLM tokens", str(counts["llm_tokens"]))
+    table.add_row("USD", str(counts["usd"]))
+    table.add_row("CPU seconds", f"{cpu_seconds(result.state.entries):.1f}")
+    table.add_row("GPU seconds", "0.0")
+    return table
+
+
+def _proposal(entry: Entry, result: DesignResult) -> dict[str, Any]:
+    folder = result.folders.get(entry.position)
+    twin = result.twins.get(entry.position)
+    return {
+        "number": entry.position + 1,
+        "skeleton": entry.proposal.skeleton,
+        "slug": entry.proposal.slug,
+        "operator": entry.proposal.operator,
+        "parent": None if entry.proposal.parent is None else entry.proposal.parent + 1,
+        "slots": dict(entry.proposal.slots),
+        "status": entry.status,
+        "why": why(entry),
+        "source_hash": None if entry.verdict is None else entry.verdict.source_hash,
+        "findings": [finding.to_json() for finding in entry.findings],
+        "folder": _path(folder),
+        "computes_the_same_as": _path(twin),
+    }
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else path.as_posix()
+
+
+def _finding_line(finding: Finding) -> str:
+    position = f" (line {finding.line})" if finding.line is not None else ""
+    case = f" [{finding.where}]" if finding.where else ""
+    return f"{finding.rule}{position} {finding.message}{case}"

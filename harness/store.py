@@ -1,0 +1,146 @@
+"""The record of one run: append-only events and content-addressed sources in one SQLite file.
+
+State is a replay of the events, so a run that was killed at any moment goes on from what had been appended.
+The file is in WAL mode with full synchronisation: an appended event survives a power cut. Triggers refuse
+changes and deletions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.errors import HarnessError
+
+LAYOUT = 1
+"""Goes up when the tables change; an older file is refused by name, never migrated in silence."""
+
+_SCHEMA = """
+CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE TABLE sources (hash TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events stay'); END;
+CREATE TRIGGER events_last BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events stay'); END;
+CREATE TRIGGER sources_stay BEFORE UPDATE ON sources BEGIN SELECT RAISE(ABORT, 'sources stay'); END;
+CREATE TRIGGER sources_last BEFORE DELETE ON sources BEGIN SELECT RAISE(ABORT, 'sources stay'); END;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened. `seq` counts from 1 without gaps; `body` is JSON."""
+
+    seq: int
+    kind: str
+    body: dict[str, Any]
+
+
+class Store:
+    """An open run file. A context manager; one writer at a time (the run's lock sees to that)."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file. Raises HarnessError if it is no run file, of another layout, or not
+        writable.
+        """
+        self.path = path
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._prepare()
+        except sqlite3.Error as error:
+            raise HarnessError(
+                f"{path}: expected a run file, got {error}. Choose another folder with --runs."
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def append(self, kind: str, body: dict[str, Any]) -> Event:
+        """Write one event durably. Raises HarnessError where the disk is full or read-only."""
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        with self._one_line_errors():
+            cursor = self._database.execute("INSERT INTO events (kind, body) VALUES (?, ?)", (kind, text))
+        return Event(seq=int(cursor.lastrowid or 0), kind=kind, body=json.loads(text))
+
+    def append_with_source(self, kind: str, body: dict[str, Any], source: bytes) -> Event:
+        """Write a source and the event that speaks of it (as `source`, its SHA-256) in one transaction."""
+        digest = hashlib.sha256(source).hexdigest()
+        with self._one_line_errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO sources (hash, body) VALUES (?, ?)", (digest, source)
+                )
+                event = self.append(kind, {**body, "source": digest})
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+        return event
+
+    def events(self) -> Iterator[Event]:
+        """Every event in order."""
+        with self._one_line_errors():
+            rows = self._database.execute("SELECT seq, kind, body FROM events ORDER BY seq").fetchall()
+        for seq, kind, body in rows:
+            yield Event(seq=seq, kind=kind, body=json.loads(body))
+
+    def source(self, digest: str) -> bytes:
+        """The source of that SHA-256. Raises HarnessError if it is missing or its bytes have changed."""
+        with self._one_line_errors():
+            row = self._database.execute("SELECT body FROM sources WHERE hash = ?", (digest,)).fetchone()
+        if row is None or hashlib.sha256(row[0]).hexdigest() != digest:
+            raise HarnessError(
+                f"{self.path}: expected the source {digest[:12]}, got none or other bytes. The file is "
+                "damaged: move it away and run again."
+            )
+        return bytes(row[0])
+
+    def _prepare(self) -> None:
+        version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
+        if version == 0:
+            self._database.executescript(
+                f"BEGIN EXCLUSIVE;\n{_SCHEMA}\nPRAGMA user_version = {LAYOUT};\nCOMMIT;"
+            )
+        elif version != LAYOUT:
+            raise HarnessError(
+                f"{self.path}: expected a run file of layout {LAYOUT}, got layout {version}. "
+                "Choose another folder with --runs."
+            )
+
+    def _one_line_errors(self) -> _OneLineErrors:
+        return _OneLineErrors(self.path)
+
+
+class _OneLineErrors:
+    """Turns SQLite's errors into a HarnessError that says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise HarnessError(
+                f"{self._path}: cannot read or write the run ({error}). What was finished is kept: "
+                "make room or permission, then run the same command again."
+            ) from None

@@ -1,0 +1,107 @@
+"""Judges that decide by the text alone and in no time, for tests of everything around the judge."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from verify.findings import Finding
+from verify.judge.verdict import Depth, Verdict
+
+CASE = "T=65 K=7 V=5 float32"
+
+
+class FakeJudge:
+    """Rejects what says `wrong` by GRD-MISMATCH, at full depth what says `fat` by CMP-SHARED; else admits.
+
+    Sources that say `twin` compute the same. Every third task takes a little longer.
+    """
+
+    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+        text = source.decode()
+        digest = hashlib.sha256(source).hexdigest()
+        findings: list[Finding] = []
+        if "wrong" in text:
+            findings.append(Finding(rule="GRD-MISMATCH", message="expected x, got y", line=3, where=CASE))
+        elif depth == "full" and "fat" in text:
+            findings.append(Finding(rule="CMP-SHARED", message="expected less, got more"))
+        if int(digest[:2], 16) % 3 == 0:
+            time.sleep(0.05)
+        full = "admitted" if depth == "full" else "incomplete"
+        return Verdict(
+            source_hash=digest,
+            skeleton="linear_state/v1/ungated",
+            depth=depth,
+            admission="rejected" if findings else full,
+            stages={"PAR": "pass", "ADM": "fail" if findings else "pass"},
+            findings=tuple(findings),
+            evidence={},
+            isolation="none",
+            plan_seed=1,
+            measured={"behaviour": "twin" if "twin" in text else digest, "cpu_seconds": 0.25},
+        )
+
+
+@contextlib.contextmanager
+def open_fake() -> Iterator[FakeJudge]:
+    yield FakeJudge()
+
+
+class _CountingJudge(FakeJudge):
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+        with self._log.open("a") as file:
+            file.write(f"{os.getpid()} {depth} {hashlib.sha256(source).hexdigest()}\n")
+        return super().check(source, path=path, depth=depth)
+
+
+@contextlib.contextmanager
+def open_counting(log: Path) -> Iterator[FakeJudge]:
+    """Writes a line per check to `log`."""
+    yield _CountingJudge(log)
+
+
+class _FailingJudge(FakeJudge):
+    def __init__(self, marker: Path, how: str) -> None:
+        self._marker, self._how = marker, how
+
+    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+        if b"stumble" in source and not self._marker.exists():
+            if self._how.startswith("once"):
+                self._marker.touch()
+            if self._how.endswith("exit"):
+                os._exit(7)
+            raise RuntimeError("the sandbox\nis gone")
+        return super().check(source, path=path, depth=depth)
+
+
+@contextlib.contextmanager
+def open_failing(marker: Path, how: str) -> Iterator[FakeJudge]:
+    """Fails on what says `stumble`: `how` is "once exit", "always exit", "once raise" or "always raise"."""
+    yield _FailingJudge(marker, how)
+
+
+@contextlib.contextmanager
+def open_never() -> Iterator[FakeJudge]:
+    raise RuntimeError("expected full isolation, got none")
+    yield FakeJudge()
+
+
+class _SlowJudge(FakeJudge):
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+        time.sleep(self._seconds)
+        return super().check(source, path=path, depth=depth)
+
+
+@contextlib.contextmanager
+def open_slow(seconds: float) -> Iterator[FakeJudge]:
+    yield _SlowJudge(seconds)

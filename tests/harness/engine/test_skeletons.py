@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.agents.grammar.agent import GrammarAgent
+from harness.agents.grammar.slots import SLOT_KINDS, known_slots
+from harness.agents.protocol import Evidence, Task
+from harness.engine.skeletons import families, load_skeletons
+from harness.errors import HarnessError, WrongUsage
+from verify.source.static import check_static
+
+
+def test_the_slots_of_every_skeleton_are_read_from_its_spec() -> None:
+    skeletons = load_skeletons("linear_state")
+    assert [s.short_name for s in skeletons] == ["head_decay", "normalised", "token_decay", "ungated"]
+    for skeleton in skeletons:
+        assert known_slots(skeleton.slots) == tuple(sorted(SLOT_KINDS))
+
+
+def test_proposals_on_released_skeletons_pass_the_static_stages() -> None:
+    skeletons = load_skeletons("linear_state")
+    for seed, skeleton in enumerate(skeletons):
+        task = Task(skeletons=(skeleton,), seed=seed)
+        proposal = GrammarAgent().propose(task, None, Evidence(position=0))
+        result = check_static(proposal.source.encode(), path="candidate.py", require_canonical=True)
+        assert result.findings == ()
+        assert result.mechanism is not None
+        assert result.mechanism.skeleton == skeleton.name
+
+
+def test_only_the_newest_version_is_searched(tmp_path: Path) -> None:
+    for version in ("v1", "v2", "v10", "old"):
+        (tmp_path / "family" / version).mkdir(parents=True)
+    assert families(tmp_path) == ("family",)
+    (tmp_path / "family" / "v10" / "broken.py").write_text("not python (")
+    with pytest.raises(HarnessError, match="family/v10/broken"):
+        load_skeletons("family", tmp_path)
+
+
+def test_a_folder_without_versions_is_no_family(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    assert families(tmp_path) == ()
+    assert families(tmp_path / "missing") == ()
+
+
+def test_an_unknown_family_names_the_nearest() -> None:
+    with pytest.raises(WrongUsage, match="Did you mean 'linear_state'"):
+        load_skeletons("liner_state")

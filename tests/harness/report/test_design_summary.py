@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.engine.design import DesignResult, run_design
+from harness.report.design_summary import document, exit_code, last_sentence, ledger, print_summary, to_text
+from harness.report.progress import LiveTable, PlainLines, progress
+from tests.harness.engine.fake_judge import CASE, open_fake
+from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, settings
+
+WORDS = ["a", "wrong", "b", "0", "fat"]
+
+
+def run(folder: Path, words: list[str], observe: object = None, depth: str = "full") -> DesignResult:
+    return run_design(
+        settings(words, depth=depth),
+        TASK,
+        ScriptedAgent(words),
+        out=folder / "out",
+        runs=folder / "runs",  # type: ignore[arg-type]
+        judges=open_fake,
+        workers=1,
+        observe=observe or (lambda state, message: None),  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> DesignResult:
+    return run(tmp_path_factory.mktemp("run"), WORDS)
+
+
+def printed(result: DesignResult, **options: object) -> str:
+    stream = io.StringIO()
+    print_summary(result, Console(file=stream, width=120, **options))  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def test_the_ledger_accounts_for_every_proposal(result: DesignResult) -> None:
+    counts = ledger(result)
+    parts = ("duplicate", "rejected", "clean", "admitted")
+    assert sum(counts[part] for part in parts) == counts["attempted"] == 5
+    assert counts["invalid"] == {"CMP-SHARED": 1, "GRD-MISMATCH": 1}
+    assert counts["llm_tokens"] == 0
+
+
+def test_the_document_is_stable_and_ends_in_a_newline(result: DesignResult, tmp_path: Path) -> None:
+    text = to_text(result)
+    assert text.endswith("}\n")
+    again = run(tmp_path, WORDS)
+    moved = to_text(again).replace(str(tmp_path), str(result.run_file.parents[2]))
+    assert moved == text
+    assert json.loads(text) == document(result)
+
+
+def test_rejections_say_rule_message_and_case(result: DesignResult) -> None:
+    text = printed(result)
+    assert f"GRD-MISMATCH (line 3) expected x, got y [{CASE}]" in text
+    assert "CMP-SHARED expected less, got more" in text
+
+
+def test_admitted_folders_are_listed(result: DesignResult) -> None:
+    lines = printed(result).splitlines()
+    for folder in result.folders.values():
+        assert any(line.endswith(str(folder)) for line in lines)
+
+
+def test_the_last_line_is_a_sentence_that_says_what_to_do_next(result: DesignResult) -> None:
+    last = printed(result).rstrip("\n").splitlines()[-1]
+    assert last == last_sentence(result)
+    assert "2 admitted. Next:" in last
+
+
+def test_off_a_terminal_nothing_is_coloured(result: DesignResult) -> None:
+    assert "\x1b" not in printed(result)
+
+
+def test_no_color_is_honoured_on_a_terminal(result: DesignResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[32m" in printed(result, force_terminal=True, color_system="standard")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in printed(result, force_terminal=True, color_system="standard")
+
+
+@pytest.mark.parametrize(
+    ("words", "depth", "code", "said"),
+    [
+        (["a"], "full", 0, "1 admitted"),
+        (["wrong"], "full", 1, "none admitted"),
+        (["fat"], "full", 1, "none admitted"),
+        (["fat"], "quick", 0, "passed the quick depth"),
+        (["wrong"], "quick", 1, "none admitted"),
+    ],
+)
+def test_exit_codes(tmp_path: Path, words: list[str], depth: str, code: int, said: str) -> None:
+    result = run(tmp_path, words, depth=depth)
+    assert exit_code(result) == code
+    assert said in last_sentence(result)
+
+
+def test_plain_lines_tell_every_step(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    with progress(Console(file=stream)) as observe:
+        assert isinstance(observe, PlainLines)
+        run(tmp_path, WORDS, observe)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "proposed #1 ungated-0 (draft)"
+    assert "quick #2 ungated-1 (draft): rejected by GRD-MISMATCH" in lines
+    assert any(line.startswith("admitted #1 ungated-0 (draft): ") for line in lines)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_the_live_table_shows_the_columns_and_goes_away(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=140, height=40, color_system=None)
+    with progress(console) as observe:
+        assert isinstance(observe, LiveTable)
+        run(tmp_path, WORDS, observe)
+        frame = stream.getvalue()
+    for column in ("#", "skeleton", "slots", "operator", "quick", "full", "why"):
+        assert column in frame
+    assert "GRD-MISMATCH" in frame

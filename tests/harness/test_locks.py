@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.locks import exclusive
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = (
+    "import sys, time\nfrom pathlib import Path\nfrom harness.locks import exclusive\n"
+    "with exclusive(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+)
+
+
+def test_a_second_process_is_turned_away_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "held"
+        with pytest.raises(HarnessError, match="another run is using it"), exclusive(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with exclusive(tmp_path):
+        pass
+
+
+def test_the_folder_is_made_and_nothing_is_left_in_it(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "a" / "b"):
+        assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(HarnessError, match="cannot be used as a folder"), exclusive(tmp_path / "out"):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_found_out_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(HarnessError, match="cannot be written to"), exclusive(tmp_path):
+            pass
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_a_folder_that_takes_no_bytes_is_found_out_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HarnessError, match="No space left on device"), exclusive(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

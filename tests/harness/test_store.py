@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_events_come_back_in_order_after_reopening(tmp_path: Path) -> None:
+    with Store(tmp_path / "run.sqlite") as store:
+        for number in range(5):
+            assert store.append("counted", {"number": number}).seq == number + 1
+    with Store(tmp_path / "run.sqlite") as store:
+        assert [(event.seq, event.kind, event.body["number"]) for event in store.events()] == [
+            (number + 1, "counted", number) for number in range(5)
+        ]
+
+
+def test_a_source_is_kept_once_and_found_by_its_hash(tmp_path: Path) -> None:
+    with Store(tmp_path / "run.sqlite") as store:
+        first = store.append_with_source("proposed", {"position": 0}, b"text")
+        second = store.append_with_source("proposed", {"position": 1}, b"text")
+        assert first.body["source"] == second.body["source"]
+        assert store.source(first.body["source"]) == b"text"
+    rows = sqlite3.connect(tmp_path / "run.sqlite").execute("SELECT count(*) FROM sources").fetchone()
+    assert rows == (1,)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE events SET kind = 'other'", "DELETE FROM events", "DELETE FROM sources"]
+)
+def test_nothing_recorded_can_be_changed_or_removed(tmp_path: Path, statement: str) -> None:
+    with Store(tmp_path / "run.sqlite") as store:
+        store.append_with_source("proposed", {}, b"text")
+    with pytest.raises(sqlite3.IntegrityError, match="stay"):
+        sqlite3.connect(tmp_path / "run.sqlite").execute(statement)
+
+
+def test_an_event_survives_a_kill_right_after_it(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom harness.store import Store\n"
+        "store = Store(Path(sys.argv[1]))\nstore.append_with_source('proposed', {'position': 0}, b'text')\n"
+        "store.append('judged', {'position': 0})\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "run.sqlite"
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    with Store(path) as store:
+        assert [event.kind for event in store.events()] == ["proposed", "judged"]
+
+
+def test_a_damaged_source_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with Store(path) as store:
+        event = store.append_with_source("proposed", {}, b"text")
+    raw = sqlite3.connect(path)
+    raw.executescript("DROP TRIGGER sources_stay; UPDATE sources SET body = x'00';")
+    raw.close()
+    with Store(path) as store, pytest.raises(HarnessError, match="damaged"):
+        store.source(event.body["source"])
+
+
+def test_a_file_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    Store(path).close()
+    raw = sqlite3.connect(path)
+    raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    with pytest.raises(HarnessError, match="layout 99"):
+        Store(path)
+
+
+def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    path.write_bytes(b"plain text, and more than a header of it " * 40)
+    with pytest.raises(HarnessError) as caught:
+        Store(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
+    with Store(tmp_path / "run.sqlite") as store, pytest.raises(ValueError, match="JSON"):
+        store.append("judged", {"error": float("nan")})
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
+    with Store(tmp_path / "run.sqlite") as store:
+        store.append("started", {})
+        pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+        store._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(HarnessError, match="make room"):
+            store.append_with_source("proposed", {}, b"x" * 100_000)
+        assert [event.kind for event in store.events()] == ["started"]
+        store.append("judged", {})
+        assert [event.kind for event in store.events()] == ["started", "judged"]
