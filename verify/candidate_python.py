@@ -25,8 +25,9 @@ BUILTINS = (
     "abs", "all", "any", "bool", "dict", "divmod", "enumerate", "float", "int", "isinstance", "len", "list", "max",
     "min", "pow", "range", "reversed", "round", "slice", "sorted", "sum", "tuple", "zip", "AssertionError", "ValueError",
 )
-STEP_LIMIT = 2_000_000
-"""Steps of one call: bytecodes of a wrapper, lines of a definition. Counted, so a verdict does not depend on speed."""
+WRAPPER_BYTECODES = 500_000
+DEFINITION_LINES = 50_000
+"""Steps that one call may take. Counted, so that a verdict does not depend on speed."""
 
 
 def compile_candidate(text: str) -> CodeType:
@@ -55,18 +56,19 @@ def candidate_math() -> SimpleNamespace:
 
 @contextmanager
 def counted_steps(rule: str, *, bytecodes: bool) -> Iterator[None]:
-    """Refuse with `rule` when the candidate's own frames take more than STEP_LIMIT steps.
+    """Refuse with `rule` when the candidate's own frames take too many steps.
 
     `bytecodes` counts every instruction (a loop inside one expression too), else every line.
     """
     count = 0
+    limit = WRAPPER_BYTECODES if bytecodes else DEFINITION_LINES
 
     def step(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal count
         if event in ("line", "opcode"):
             count += 1
-            if count > STEP_LIMIT:
-                raise Refusal(rule, f"more than {STEP_LIMIT:,} steps of Python in one call; expected a short function "
+            if count > limit:
+                raise Refusal(rule, f"more than {limit:,} steps of Python in one call; expected a short function "
                               "without a loop that does not end", frame.f_lineno)
         return step
 

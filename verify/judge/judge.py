@@ -72,7 +72,7 @@ class Judge:
     """
 
     def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
-        self._server, self._require = server, require_isolation
+        self.server, self._require = server, require_isolation
 
     def check(self, source: bytes, *, path: str, depth: Depth, require_canonical: bool = False) -> Verdict:
         """The verdict on one source. Depth `full` is the only one that admits.
@@ -89,13 +89,13 @@ class Judge:
         seed = derive(0, "verdict", RULES_VERSION, digest)
         if mechanism is None or depth == "static":
             return _verdict(record, digest, mechanism, seed, isolation="not needed")
-        assert self._server is not None, "depths quick and full need a server"
-        isolation = self._server.isolation
+        assert self.server is not None, "depths quick and full need a server"
+        isolation = self.server.isolation
         if self._require and isolation != FULL_ISOLATION:
             raise IsolationError(f"expected {FULL_ISOLATION} on this machine, got {isolation}; pass "
                                  "--allow-weak-isolation only for sources you trust")
-        with Session(self._server, mechanism, WORKER_LIMITS) as session:
-            _dynamic(self._server, session, record, seed)
+        with Session(self.server, mechanism, WORKER_LIMITS) as session:
+            _dynamic(self.server, session, record, seed)
         return _verdict(record, digest, mechanism, seed, isolation=isolation)
 
 
@@ -197,7 +197,7 @@ def _repoisoned(session: Session, group: Group, seed: int) -> list[Finding]:
 
 
 def behaviour(session: Session) -> str:
-    """A digest of the oracle's results on fixed inputs, to two digits: equal for mechanisms that compute the same.
+    """A digest of the oracle's results on fixed inputs, on a grid of 2**-10: equal for mechanisms that compute the same.
 
     The inputs depend on the SPEC's shapes only, not on the source. Raises Rejected.
     """
@@ -206,8 +206,7 @@ def behaviour(session: Session) -> str:
     inputs = draw_inputs(spec, Case(sizes=sizes, dtype="float32"), derive(0, "behaviour"))
     digest = hashlib.sha256()
     for result in session.evaluate("reference", inputs, [oracle_blobs(inputs)], "behaviour").result()[0]:
-        scale = float(np.max(np.abs(result))) if result.size else 0.0
-        rounded = np.rint(result / scale * 100.0).astype(np.int64) if scale > 0.0 else np.zeros(result.shape, np.int64)
+        rounded = np.rint(result * 1024.0).astype(np.int64)
         digest.update(str(result.shape).encode())
         digest.update(rounded.tobytes())
     return digest.hexdigest()

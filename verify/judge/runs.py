@@ -19,7 +19,7 @@ from verify.judge.contract_checks import check_plan, trace_request
 from verify.judge.inputs import CaseInputs, Float64, Tensor, draw_inputs, perturbed
 from verify.judge.random import Stream
 from verify.judge.session import Executed, Rejected, Session, oracle_blobs
-from verify.judge.tolerance import CAP, Comparison, compare
+from verify.judge.tolerance import CAP, Comparison, Truth, compare, gradient_terms
 from verify.seeds import derive
 from verify.source.contract import Spec
 
@@ -48,15 +48,6 @@ class Outcome:
     ratios: dict[str, float] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What one result should be: the oracle's, the same on perturbed inputs, and the reference's in plain float32."""
-
-    oracle: Float64
-    perturbed: Sequence[Float64]
-    eager: Float64
 
 
 @dataclass(kw_only=True)
@@ -105,13 +96,23 @@ def finish(session: Session, pending: Pending) -> Outcome:
         outcome.findings += memory_findings(executed, outcome.case.label)
     if evaluated is not None and eager is not None and _check_oracle(outcome, evaluated):
         names = result_names(spec)
-        truth = [Truth(oracle=results[0], perturbed=results[1:], eager=single)
-                 for results, single in zip(zip(*evaluated, strict=True), eager[0], strict=True)]
+        truth = _truth(spec, pending.inputs, evaluated, eager[0])
         if executed is not None:
             _compare_kernels(outcome, spec, executed, dict(zip(names, truth, strict=True)))
         if parallel is not None:
             _compare_parallel(outcome, parallel[0], names, truth)
     return outcome
+
+
+def _truth(spec: Spec, inputs: CaseInputs, evaluated: Sequence[Sequence[Float64]],
+           eager: Sequence[Float64]) -> list[Truth]:
+    """What every result should be, in the order of `result_names`."""
+    count = len(inputs.cotangents)
+    pairs = [(result, tensor.values) for result, tensor in zip(evaluated[0][:count], inputs.cotangents, strict=True)]
+    entries = zip(inputs.tensors, spec.differentiated, strict=True)
+    terms = [0.0] * count + [gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable]
+    return [Truth(oracle=results[0], perturbed=results[1:], eager=single, terms=size)
+            for results, single, size in zip(zip(*evaluated, strict=True), eager, terms, strict=True)]
 
 
 def _answer(outcome: Outcome, future: Future[Answer] | None) -> Answer | None:
@@ -200,14 +201,13 @@ def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Ma
         dtypes[entry.name] = dtypes[f"d_{entry.name}"] = run if entry.dtype == "io" else entry.dtype
     for name, true in truth.items():
         if name in executed.results:
-            found = compare(executed.results[name], true.oracle, true.perturbed, true.eager, run_dtype=run,
-                            result_dtype=dtypes[name])
+            found = compare(executed.results[name], true, run_dtype=run, result_dtype=dtypes[name])
             _judge(outcome, name, found, parallel=False)
 
 
 def _compare_parallel(outcome: Outcome, got: Sequence[Float64], names: Sequence[str], truth: Sequence[Truth]) -> None:
     for values, name, true in zip(got, names, truth, strict=True):
-        found = compare(values, true.oracle, true.perturbed, true.eager, run_dtype="float32", result_dtype="float32")
+        found = compare(values, true, run_dtype="float32", result_dtype="float32")
         _judge(outcome, name, found, parallel=True)
 
 
@@ -225,9 +225,9 @@ def _judge(outcome: Outcome, name: str, found: Comparison, *, parallel: bool) ->
         return
     gradient = name.startswith("d_")
     rule = ("GRD-PARALLEL" if gradient else "NUM-PARALLEL") if parallel else _rule_of(name, found, gradient=gradient)
-    who = "the parallel form" if parallel else "the kernels"
+    who = "the parallel form differs" if parallel else "the kernels differ"
     outcome.findings.append(Finding(
-        rule=rule, where=case.label, message=f"{name}: {who} differ from the float64 reference by {_times(found.ratio)} "
+        rule=rule, where=case.label, message=f"{name}: {who} from the float64 reference by {_times(found.ratio)} "
         f"the {case.dtype} tolerance; expected at most {ADMIT_SHARE:g} of it"))
     outcome.examples.append({
         "rule": rule, "result": name, "case": case.label, "index": list(found.where or ()),

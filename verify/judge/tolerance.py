@@ -45,13 +45,24 @@ class Comparison:
     got: float
 
 
-def compare(got: Float64, oracle: Float64, perturbed: Sequence[Float64], eager: Float64, *, run_dtype: str,
-            result_dtype: str) -> Comparison:
-    """Compare one result, shape (..., T, D) or any other, with the oracle's.
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What one result should be, and how well arithmetic can know it.
 
-    `perturbed` are the oracle's results on half-ulp perturbations of the inputs (three or more); `eager` is the
-    reference's result in plain float32, which shows where exact values cancel.
+    `oracle` is the float64 reference's; `perturbed` the same on half-ulp perturbations of the inputs (three or more);
+    `eager` the reference's in plain float32, which shows where exact values cancel; `terms` is the size of the terms
+    that make up a gradient (see `gradient_terms`), 0 for other results.
     """
+
+    oracle: Float64
+    perturbed: Sequence[Float64]
+    eager: Float64
+    terms: float = 0.0
+
+
+def compare(got: Float64, truth: Truth, *, run_dtype: str, result_dtype: str) -> Comparison:
+    """Compare one result, shape (..., T, D) or any other, with what it should be."""
+    oracle = truth.oracle
     if got.shape != oracle.shape:
         return Comparison(ratio=np.inf, where=None, sensitivity=0.0, expected=np.nan, got=np.nan)
     if got.size == 0:
@@ -61,10 +72,10 @@ def compare(got: Float64, oracle: Float64, perturbed: Sequence[Float64], eager: 
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
         return Comparison(ratio=np.inf, where=where, sensitivity=0.0, expected=float(oracle[where]),
                           got=float(got[where]))
-    change = yardstick(oracle, perturbed, result_dtype)
+    change = yardstick(oracle, truth.perturbed, result_dtype)
     scale, level = _rms(oracle), _rms(change)
     sensitivity = level / scale if scale > 0.0 else 0.0
-    least = _least(oracle, eager, run_dtype, sensitivity)
+    least = _least(truth, run_dtype, sensitivity)
     error = got - oracle
     ratios = _windows_rms(error) / (FACTOR[run_dtype] * np.maximum(_windows_rms(change), least))
     whole = _rms(error) / (FACTOR[run_dtype] * max(level, float(least.min())))
@@ -74,18 +85,29 @@ def compare(got: Float64, oracle: Float64, perturbed: Sequence[Float64], eager: 
                       expected=float(oracle[where]), got=float(got[where]))
 
 
-def _least(oracle: Float64, eager: Float64, run_dtype: str, sensitivity: float) -> Float64:
+def gradient_terms(results: Sequence[tuple[Float64, Float64]], tensor: Float64) -> float:
+    """The size that a gradient by `tensor` has where nothing cancels: |result| |cotangent| / |tensor|, per element.
+
+    `results` are (result, cotangent) pairs. A result that does not depend on a tensor, or only through a quotient, has
+    a gradient far below this, made of terms of this size.
+    """
+    size = float(np.linalg.norm(tensor)) or 1.0
+    whole = sum(float(np.linalg.norm(result) * np.linalg.norm(cotangent)) for result, cotangent in results)
+    return whole / (size * float(np.sqrt(max(1, tensor.size))))
+
+
+def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     """Per window, the least yardstick.
 
     A window whose few perturbations happen to cancel is not held to less than the tensor's typical sensitivity. One
     whose exact value cancels (a gradient that a quotient makes zero) is allowed what plain arithmetic does there, which
-    the float32 run of the reference shows, but never more than one unit of the dtype at the tensor's overall scale: a
+    the float32 run of the reference shows, but never more than one unit of the dtype at the scale of the tensor or its terms: a
     reference that computes badly on purpose gains nothing.
     """
-    bits = FORMATS[run_dtype].mantissa_bits or 0
-    unit = 2.0 ** -(bits + 1)
+    oracle, eager = truth.oracle, truth.eager
+    unit = 2.0 ** -((FORMATS[run_dtype].mantissa_bits or 0) + 1)
     lost = np.where(np.isfinite(eager), eager - oracle, np.inf) * (unit / 2.0**-24)
-    cancelled = np.minimum(_windows_rms(lost), unit * _rms(oracle))
+    cancelled = np.minimum(_windows_rms(lost), unit * max(_rms(oracle), truth.terms))
     floor = UNDERFLOW * (1.0 + float(np.max(np.abs(oracle))))
     return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), cancelled), floor)
 

@@ -13,11 +13,15 @@ from verify.source.static import blank_out
 from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits, language
 
 
+LIMITS = WorkLimits(launches=1024, programs=1 << 14, loop_steps=1 << 14)
+"""For one compared run; the dearest honest ones (T = 521, a program per token) take a tenth of this."""
+
+
 class Handler:
     """Executes plans of one mechanism."""
 
     def __init__(self, source: str) -> None:
-        self._executor = PlanExecutor(blank_out(source, keep="kernels"), limits=WorkLimits())
+        self._executor = PlanExecutor(blank_out(source, keep="kernels"), limits=LIMITS)
 
     def handle(self, method: str, header: Mapping[str, Any],
                blobs: Sequence[bytes | memoryview]) -> tuple[dict[str, Any], list[bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verify.judge.tolerance import FACTOR, Comparison, Float64, compare
+from verify.judge.tolerance import FACTOR, Comparison, Float64, Truth, compare, gradient_terms
 
 SHAPE = (2, 40, 2, 16)
 
@@ -19,9 +19,11 @@ def perturbed(values: Float64, relative: float) -> list[Float64]:
     return [values * (1 + relative * generator.choice([-1.0, 1.0], values.shape)) for _ in range(3)]
 
 
-def compared(got: Float64, values: Float64, *, relative: float = 6e-8, eager: Float64 | None = None) -> Comparison:
+def compared(got: Float64, values: Float64, *, relative: float = 6e-8, eager: Float64 | None = None,
+             terms: float = 0.0) -> Comparison:
     plain = values.astype(np.float32).astype(np.float64) if eager is None else eager
-    return compare(got, values, perturbed(values, relative), plain, run_dtype="float32", result_dtype="float32")
+    truth = Truth(oracle=values, perturbed=perturbed(values, relative), eager=plain, terms=terms)
+    return compare(got, truth, run_dtype="float32", result_dtype="float32")
 
 
 def ratio(got: Float64, values: Float64) -> float:
@@ -113,3 +115,18 @@ def test_an_exact_zero_is_compared_exactly() -> None:
 
 def test_every_required_dtype_has_a_factor() -> None:
     assert {"float32", "bfloat16", "float16"} <= set(FACTOR)
+
+
+def test_a_gradient_that_cancels_everywhere_is_held_to_the_size_of_its_terms() -> None:
+    exact = np.full((1, 35, 1, 1), 1e-9)
+    generator = np.random.default_rng(2)
+    got, plain = (exact + 5e-8 * generator.standard_normal(exact.shape) for _ in range(2))
+    assert compared(got, exact, eager=plain).ratio > 10
+    assert compared(got, exact, eager=plain, terms=1.0).ratio < 0.5
+    assert compared(got + 1e-3, exact, eager=plain, terms=1.0).ratio > 100
+
+
+def test_the_terms_of_a_linear_gradient_have_its_size() -> None:
+    weights, x, cotangent = (np.random.default_rng(seed).standard_normal(500) for seed in range(3))
+    size = gradient_terms([(weights * x, cotangent)], x)
+    assert 0.3 < size / np.sqrt(np.mean((weights * cotangent) ** 2)) < 30
