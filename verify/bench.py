@@ -1,7 +1,7 @@
 """How long a verdict takes: whole `check` processes per depth, and the seconds of each stage inside.
 
-The limits are promises of the tool (static 1 s, quick 8 s, full 60 s, unchanged 0.5 s); a median above its limit
-fails the bench.
+The limits are promises of the tool (static 1 s, quick 8 s, full 60 s, unchanged 0.5 s); a median above its
+limit fails the bench.
 """
 
 from __future__ import annotations
@@ -27,13 +27,24 @@ def run_bench(files: Sequence[Path], *, repeat: int) -> tuple[dict[str, Any], li
     for file in files:
         print(f"timing {file}", file=sys.stderr)
         rows.append(_time_file(file, repeat))
-    medians = {depth: statistics.median(row["seconds"][depth] for row in rows) for depth in LIMITS} if rows else {}
+    medians = (
+        {depth: statistics.median(row["seconds"][depth] for row in rows) for depth in LIMITS} if rows else {}
+    )
     over = {depth: median for depth, median in medians.items() if median > LIMITS[depth]}
-    summary = (f"median seconds over {len(rows)} files: "
-               + ", ".join(f"{depth} {median:.2f} (limit {LIMITS[depth]:g})" for depth, median in medians.items()))
+    summary = f"median seconds over {len(rows)} files: " + ", ".join(
+        f"{depth} {median:.2f} (limit {LIMITS[depth]:g})" for depth, median in medians.items()
+    )
     document = {
-        "holds": bool(rows) and not over, "limits": LIMITS, "medians": medians, "rows": rows, "summary": summary,
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "processor": platform.machine()},
+        "holds": bool(rows) and not over,
+        "limits": LIMITS,
+        "medians": medians,
+        "rows": rows,
+        "summary": summary,
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "processor": platform.machine(),
+        },
     }
     return document, _table(rows)
 
@@ -56,8 +67,16 @@ def _time_file(file: Path, repeat: int) -> dict[str, Any]:
 
 
 def _check(file: Path, depth: str, environment: dict[str, str], *, use_cache: bool) -> tuple[float, int]:
-    command = [sys.executable, "-m", "verify", "check", str(file), "--depth", depth,
-               "--cache" if use_cache else "--no-cache"]
+    command = [
+        sys.executable,
+        "-m",
+        "verify",
+        "check",
+        str(file),
+        "--depth",
+        depth,
+        "--cache" if use_cache else "--no-cache",
+    ]
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603 - our own module
     return time.perf_counter() - began, done.returncode
@@ -84,8 +103,10 @@ print(json.dumps(verdict.measured["seconds"]))
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = [f"{'file':48} " + " ".join(f"{depth:>10}" for depth in LIMITS)]
-    for row in rows:
-        lines.append(f"{row['file'][-48:]:48} " + " ".join(f"{row['seconds'][depth]:9.2f}s" for depth in LIMITS))
+    lines += [
+        f"{row['file'][-48:]:48} " + " ".join(f"{row['seconds'][depth]:9.2f}s" for depth in LIMITS)
+        for row in rows
+    ]
     lines += ["", "seconds per stage, one full run:"]
     for row in rows:
         parts = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in row["stages"].items())

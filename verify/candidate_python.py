@@ -1,11 +1,10 @@
 """How a candidate's Python is executed, wherever it has to be: few names, no annotations, counted steps.
 
-The static policy has refused everything else before; this is the second line, and it says at which line of the
-mechanism something happened. Imports neither torch nor triton.
+The static policy has refused everything else before; this is the second line, and it says at which line of
+the mechanism something happened. Imports neither torch nor triton.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import builtins
@@ -22,8 +21,31 @@ FILENAME = "<mechanism>"
 """The file name of candidate code in tracebacks, events and `linecache`."""
 
 BUILTINS = (
-    "abs", "all", "any", "bool", "dict", "divmod", "enumerate", "float", "int", "isinstance", "len", "list", "max",
-    "min", "pow", "range", "reversed", "round", "slice", "sorted", "sum", "tuple", "zip", "AssertionError", "ValueError",
+    "abs",
+    "all",
+    "any",
+    "bool",
+    "dict",
+    "divmod",
+    "enumerate",
+    "float",
+    "int",
+    "isinstance",
+    "len",
+    "list",
+    "max",
+    "min",
+    "pow",
+    "range",
+    "reversed",
+    "round",
+    "slice",
+    "sorted",
+    "sum",
+    "tuple",
+    "zip",
+    "AssertionError",
+    "ValueError",
 )
 WRAPPER_BYTECODES = 500_000
 DEFINITION_LINES = 50_000
@@ -32,17 +54,21 @@ DEFINITION_LINES = 50_000
 
 def compile_candidate(text: str) -> CodeType:
     """Compile so that annotations are never evaluated."""
-    return compile(text, FILENAME, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True)
+    code: CodeType = compile(
+        text, FILENAME, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True
+    )
+    return code
 
 
 def candidate_builtins() -> dict[str, Any]:
     """What a candidate may call by name.
 
-    `__import__` is for torch's C code, which looks it up in its caller's builtins; it hands out only parts of torch
-    that are loaded already, and the policy refuses the name.
+    `__import__` is for torch's C code, which looks it up in its caller's builtins; it hands out only parts of
+    torch that are loaded already, and the policy refuses the name.
     """
+
     def loaded(name: str, *_: Any) -> Any:
-        if name.split(".")[0] != "torch" or name not in sys.modules:
+        if name.split(".", maxsplit=1)[0] != "torch" or name not in sys.modules:
             raise ImportError(name)
         return sys.modules[name]
 
@@ -68,8 +94,12 @@ def counted_steps(rule: str, *, bytecodes: bool) -> Iterator[None]:
         if event in ("line", "opcode"):
             count += 1
             if count > limit:
-                raise Refusal(rule, f"more than {limit:,} steps of Python in one call; expected a short function "
-                              "without a loop that does not end", frame.f_lineno)
+                raise Refusal(
+                    rule,
+                    f"more than {limit:,} steps of Python in one call; expected a short function "
+                    "without a loop that does not end",
+                    frame.f_lineno,
+                )
         return step
 
     def enter(frame: FrameType, _event: str, _: Any) -> Any:

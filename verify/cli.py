@@ -1,7 +1,7 @@
 """The judge's command line: check, show, explain, bench.
 
-Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a required
-stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
+Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
+required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
@@ -30,19 +30,29 @@ OK, REJECTED, USAGE, INFRASTRUCTURE, SKIPPED, NOTHING, INTERRUPTED = 0, 1, 2, 3,
 
 P = ParamSpec("P")
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="Judge sequence-mixing mechanisms: static checks, numerics, gradients, memory, compilation.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Judge sequence-mixing mechanisms: static checks, numerics, gradients, memory, compilation.",
+)
 
 
-class DepthName(str, Enum):
+class DepthName(StrEnum):
+    """How deep to judge."""
+
     static = "static"
     quick = "quick"
     full = "full"
 
 
-Paths = Annotated[list[Path], typer.Argument(help="Mechanism files, candidate folders, or folders that hold them.")]
+Paths = Annotated[
+    list[Path], typer.Argument(help="Mechanism files, candidate folders, or folders that hold them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one stable JSON document instead of text.")]
-Output = Annotated[Path | None, typer.Option("--output", help="Write the result to this file instead of stdout.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", help="Write the result to this file instead of stdout.")
+]
 
 
 class Stop(Exception):
@@ -75,7 +85,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise
         except InfrastructureError as error:
             code, sentence = INFRASTRUCTURE, f"the judge could not work: {error}"
-        except Exception:  # the last line of defence
+        except Exception:  # noqa: BLE001  the last line of defence
             traceback.print_exc()
             code, sentence = INFRASTRUCTURE, "this is a bug of the judge, not a statement about the mechanism"
         if sentence:
@@ -89,12 +99,16 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
 @guarded
 def check(
     paths: Paths,
-    depth: Annotated[DepthName, typer.Option(help="static (<= 1 s), quick, or full, which alone admits.")] = DepthName.full,
+    depth: Annotated[
+        DepthName, typer.Option(help="static (<= 1 s), quick, or full, which alone admits.")
+    ] = DepthName.full,
     as_json: Json = False,
     output: Output = None,
     cache: Annotated[bool, typer.Option(help="Reuse verdicts for unchanged sources.")] = True,
-    allow_weak_isolation: Annotated[bool, typer.Option(
-        help="Judge even where Landlock or seccomp is missing. Only for sources you trust.")] = False,
+    allow_weak_isolation: Annotated[
+        bool,
+        typer.Option(help="Judge even where Landlock or seccomp is missing. Only for sources you trust."),
+    ] = False,
 ) -> None:
     """Judge mechanisms. Every finding is printed; the exit code is the worst verdict's."""
     from verify.report import verdict_lines
@@ -146,7 +160,9 @@ def show(
 @app.command()
 @guarded
 def bench(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Mechanism files; default: the skeletons.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Mechanism files; default: the skeletons.")
+    ] = None,
     as_json: Json = False,
     output: Output = None,
     repeat: Annotated[int, typer.Option(help="Whole-process runs per depth.", min=1)] = 1,
@@ -171,6 +187,7 @@ def judge_for(depth: str, *, cache: bool, require_isolation: bool) -> Iterator[C
     from verify.judge.cache import CachingJudge, VerdictCache
 
     with ExitStack() as stack:
+
         def make() -> Judge:
             from verify.judge.judge import Judge
 
@@ -184,7 +201,9 @@ def judge_for(depth: str, *, cache: bool, require_isolation: bool) -> Iterator[C
 
 
 def find_mechanisms(paths: Sequence[Path]) -> list[Path]:
-    """The mechanism files among `paths`: files as they are; folders give `mechanism.py` and skeletons, sorted."""
+    """The mechanism files among `paths`: files as they are; folders give `mechanism.py` and skeletons,
+    sorted.
+    """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -192,8 +211,11 @@ def find_mechanisms(paths: Sequence[Path]) -> list[Path]:
         if path.is_file():
             found.append(path)
             continue
-        found += sorted(file for file in path.rglob("*.py")
-                        if file.name == "mechanism.py" or (file.parent.name.startswith("v") and file.stem != "__init__"))
+        found += sorted(
+            file
+            for file in path.rglob("*.py")
+            if file.name == "mechanism.py" or (file.parent.name.startswith("v") and file.stem != "__init__")
+        )
     return list(dict.fromkeys(found))
 
 
@@ -206,11 +228,14 @@ def read_source(path: Path) -> bytes:
 
 
 def templates_folder() -> Path:
+    """Where the skeletons are."""
     return Path(__file__).resolve().parents[1] / "templates"
 
 
 def verdict_exit(verdict: Any) -> int:
-    """0 admitted or clean at its depth, 1 rejected, 3 where the machine gave up, 4 a required stage skipped."""
+    """0 admitted or clean at its depth, 1 rejected, 3 where the machine gave up, 4 a required stage
+    skipped.
+    """
     if verdict.admission == "rejected":
         return REJECTED
     if verdict.timed_out:
@@ -220,7 +245,9 @@ def verdict_exit(verdict: Any) -> int:
     return OK
 
 
-def emit(document: dict[str, Any], lines: Callable[[], Sequence[str]], as_json: bool, output: Path | None) -> None:
+def emit(
+    document: dict[str, Any], lines: Callable[[], Sequence[str]], as_json: bool, output: Path | None
+) -> None:
     """Write the JSON document or the text, to a file or stdout."""
     text = json.dumps(document, indent=2, sort_keys=True) if as_json else "\n".join(lines())
     if output is None:

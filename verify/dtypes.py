@@ -1,7 +1,8 @@
-"""The number formats of the contract, in NumPy: storage, exact widening, round-to-nearest-even narrowing, and ulp.
+"""The number formats of the contract, in NumPy: storage, exact widening, round-to-nearest-even narrowing, and
+ulp.
 
-bfloat16 has no NumPy type; it is stored as uint16 and computed with as float32 or float64. No torch here: the judge
-process compares with these functions.
+bfloat16 has no NumPy type; it is stored as uint16 and computed with as float32 or float64. No torch here: the
+judge process compares with these functions.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Format:
 
 
 def _float(name: str, storage: str, mantissa_bits: int, min_exponent: int) -> Format:
-    return Format(name=name, storage=np.dtype(storage), mantissa_bits=mantissa_bits, min_exponent=min_exponent)
+    return Format(
+        name=name, storage=np.dtype(storage), mantissa_bits=mantissa_bits, min_exponent=min_exponent
+    )
 
 
 FORMATS: dict[str, Format] = {
@@ -38,13 +41,18 @@ FORMATS: dict[str, Format] = {
     "float32": _float("float32", "f4", 23, -126),
     "float16": _float("float16", "f2", 10, -14),
     "bfloat16": _float("bfloat16", "u2", 7, -126),
-    **{name: Format(name=name, storage=np.dtype(name)) for name in ("int8", "int16", "int32", "int64", "uint8")},
+    **{
+        name: Format(name=name, storage=np.dtype(name))
+        for name in ("int8", "int16", "int32", "int64", "uint8")
+    },
     "bool": Format(name="bool", storage=np.dtype("bool")),
 }
 
 
 def widen(stored: Array, dtype: str) -> npt.NDArray[np.generic]:
-    """Stored values as a NumPy array to compute with: bfloat16 becomes float32 (exact), the rest is unchanged."""
+    """Stored values as a NumPy array to compute with: bfloat16 becomes float32 (exact), the rest is
+    unchanged.
+    """
     if dtype == "bfloat16":
         return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return stored
@@ -66,13 +74,17 @@ def narrow(values: Array, dtype: str) -> Array:
             return np.ascontiguousarray(values).astype(form.storage)
     single = _to_float32_odd(np.ascontiguousarray(values, dtype=np.float64))
     bits = single.view(np.uint32)
-    rounded = ((bits + (((bits >> np.uint32(16)) & np.uint32(1)) + np.uint32(0x7FFF))) >> np.uint32(16)).astype(np.uint16)
+    rounded = (
+        (bits + (((bits >> np.uint32(16)) & np.uint32(1)) + np.uint32(0x7FFF))) >> np.uint32(16)
+    ).astype(np.uint16)
     quiet_nan = ((bits >> np.uint32(16)) | np.uint32(0x40)).astype(np.uint16)
     return np.where(np.isnan(single), quiet_nan, rounded)
 
 
 def _to_float32_odd(values: Float64) -> npt.NDArray[np.float32]:
-    """float64 -> float32 by round-to-odd: inexact results get an odd last bit, which a later rounding cannot tie on."""
+    """float64 -> float32 by round-to-odd: inexact results get an odd last bit, which a later rounding cannot
+    tie on.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         single = values.astype(np.float32)
         back = single.astype(np.float64)
@@ -89,4 +101,5 @@ def ulp(values: Float64, dtype: str) -> Float64:
         raise ValueError(f"ulp is defined for float formats, got {dtype}")
     _, exponent = np.frexp(np.abs(values))
     exponent = np.where(values == 0.0, form.min_exponent, np.maximum(exponent - 1, form.min_exponent))
-    return np.ldexp(1.0, exponent - form.mantissa_bits)
+    spacing: Float64 = np.ldexp(1.0, exponent - form.mantissa_bits)
+    return spacing

@@ -41,7 +41,11 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "rule": self.rule, "message": self.message, "line": self.line, "column": self.column, "where": self.where,
+            "rule": self.rule,
+            "message": self.message,
+            "line": self.line,
+            "column": self.column,
+            "where": self.where,
         }
 
 

@@ -1,7 +1,8 @@
 """Evaluate a mechanism's own definition: `reference` or `parallel`, eagerly, with gradients by autograd.
 
-Runs the candidate's Python, so only inside a confined worker, which holds nothing but inputs. A dispatch mode refuses
-what a definition must not do: read values, replace a tensor's memory, and, in `reference`, change the dtype.
+Runs the candidate's Python, so only inside a confined worker, which holds nothing but inputs. A dispatch mode
+refuses what a definition must not do: read values, replace a tensor's memory, and, in `reference`, change the
+dtype.
 """
 
 from __future__ import annotations
@@ -16,16 +17,23 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from verify.candidate_python import (
-    candidate_builtins, candidate_math, compile_candidate, counted_steps, current_line, first_line, line_of,
+    candidate_builtins,
+    candidate_math,
+    compile_candidate,
+    counted_steps,
+    current_line,
+    first_line,
+    line_of,
 )
 from verify.sandbox.wire import Refusal
-from verify.source.vocabulary import ORACLE_FUNCTIONAL, ORACLE_TORCH
 from verify.source.static import blank_out
+from verify.source.vocabulary import ORACLE_FUNCTIONAL, ORACLE_TORCH
 
 VALUE_READS = frozenset({"_local_scalar_dense", "is_nonzero", "item", "equal", "allclose"})
 REPLACING = frozenset({"set_", "resize_", "detach_"})
-"""Operations that change what a tensor is. `detach` is not here: torch itself calls it when it saves a result for
-backward; the policy refuses the name, and central differences see a cut graph."""
+"""Operations that change what a tensor is. `detach` is not here: torch itself calls it when it saves a result
+for backward; the policy refuses the name, and central differences see a cut graph.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +65,19 @@ def definitions(source: str) -> dict[str, Any]:
 
 
 class Oracle:
-    """The reference and parallel forms of one mechanism, in a namespace that holds only what they may name."""
+    """The reference and parallel forms of one mechanism, in a namespace that holds only what they may
+    name.
+    """
 
     def __init__(self, source: str) -> None:
         self._namespace = definitions(source)
 
     def evaluate(self, call: Evaluation) -> list[torch.Tensor]:
-        """Output, states, and with cotangents one gradient per differentiable tensor, all in the tensors' dtype.
+        """Output, states, and with cotangents one gradient per differentiable tensor, all in the tensors'
+        dtype.
 
-        A tensor without influence has a gradient of zeros. Raises `Refusal` when the function fails, returns the
-        wrong structure, or does what a definition must not.
+        A tensor without influence has a gradient of zeros. Raises `Refusal` when the function fails, returns
+        the wrong structure, or does what a definition must not.
         """
         leaves = [
             tensor.detach().requires_grad_(call.cotangents is not None and wanted)
@@ -79,17 +90,25 @@ class Oracle:
             results += _gradients(results, call.cotangents, [leaf for leaf in leaves if leaf.requires_grad])
         return [result.detach().contiguous() for result in results]
 
-    def _call(self, call: Evaluation, leaves: Sequence[torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        arguments, state = leaves[:call.inputs], tuple(leaves[call.inputs:])
+    def _call(
+        self, call: Evaluation, leaves: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        arguments, state = leaves[: call.inputs], tuple(leaves[call.inputs :])
         try:
-            with _Definition(casts=call.function != "reference"), counted_steps("CON-WORK-LIMIT", bytecodes=False):
+            with (
+                _Definition(casts=call.function != "reference"),
+                counted_steps("CON-WORK-LIMIT", bytecodes=False),
+            ):
                 result = self._namespace[call.function](*arguments, state=state, **call.constants)
         except Refusal:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the candidate raises is its finding, not our crash
+        except Exception as error:
             raise Refusal(
-                "CON-REFERENCE", f"{call.function} raised {type(error).__name__}: {first_line(error)}; expected it to "
-                "return for every shape of the contract", line_of(error.__traceback__)) from None
+                "CON-REFERENCE",
+                f"{call.function} raised {type(error).__name__}: {first_line(error)}; expected it to "
+                "return for every shape of the contract",
+                line_of(error.__traceback__),
+            ) from None
         return _checked(call, result, leaves)
 
 
@@ -99,32 +118,55 @@ def _exported(module: Any, names: Sequence[str] | frozenset[str]) -> dict[str, A
 
 def _checked(call: Evaluation, result: Any, leaves: Sequence[torch.Tensor]) -> tuple[Any, tuple[Any, ...]]:
     states = len(leaves) - call.inputs
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.Tensor)
-            and isinstance(result[1], tuple) and len(result[1]) == states
-            and all(isinstance(tensor, torch.Tensor) for tensor in result[1])):
-        raise Refusal("CON-REFERENCE", f"{call.function}: expected (output, tuple of {states} states), got "
-                      f"{type(result).__name__}", None)
+    if not (
+        isinstance(result, tuple)
+        and len(result) == 2
+        and isinstance(result[0], torch.Tensor)
+        and isinstance(result[1], tuple)
+        and len(result[1]) == states
+        and all(isinstance(tensor, torch.Tensor) for tensor in result[1])
+    ):
+        raise Refusal(
+            "CON-REFERENCE",
+            f"{call.function}: expected (output, tuple of {states} states), got {type(result).__name__}",
+            None,
+        )
     expected = next(leaf.dtype for leaf in leaves if leaf.is_floating_point())
     for tensor in (result[0], *result[1]):
         if type(tensor) is not torch.Tensor or tensor.dtype != expected:
-            raise Refusal("CON-REFERENCE", f"{call.function}: expected plain tensors of dtype {expected}, got "
-                          f"{type(tensor).__name__} of {tensor.dtype}", None)
+            raise Refusal(
+                "CON-REFERENCE",
+                f"{call.function}: expected plain tensors of dtype {expected}, got "
+                f"{type(tensor).__name__} of {tensor.dtype}",
+                None,
+            )
     return result
 
 
-def _gradients(results: Sequence[torch.Tensor], cotangents: Sequence[torch.Tensor],
-               leaves: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    pairs = [(result, cotangent) for result, cotangent in zip(results, cotangents, strict=True) if result.requires_grad]
+def _gradients(
+    results: Sequence[torch.Tensor], cotangents: Sequence[torch.Tensor], leaves: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    pairs = [
+        (result, cotangent)
+        for result, cotangent in zip(results, cotangents, strict=True)
+        if result.requires_grad
+    ]
     for result, cotangent in pairs:
         if result.shape != cotangent.shape:
-            raise Refusal("CON-REFERENCE", f"expected a result of shape {tuple(cotangent.shape)}, got "
-                          f"{tuple(result.shape)}", None)
+            raise Refusal(
+                "CON-REFERENCE",
+                f"expected a result of shape {tuple(cotangent.shape)}, got {tuple(result.shape)}",
+                None,
+            )
     if not pairs:
         return [torch.zeros_like(leaf) for leaf in leaves]
-    found = torch.autograd.grad([result for result, _ in pairs], leaves, [cotangent for _, cotangent in pairs],
-                                allow_unused=True)
-    return [torch.zeros_like(leaf) if gradient is None else gradient
-            for leaf, gradient in zip(leaves, found, strict=True)]
+    found = torch.autograd.grad(
+        [result for result, _ in pairs], leaves, [cotangent for _, cotangent in pairs], allow_unused=True
+    )
+    return [
+        torch.zeros_like(leaf) if gradient is None else gradient
+        for leaf, gradient in zip(leaves, found, strict=True)
+    ]
 
 
 class _Definition(TorchDispatchMode):
@@ -134,8 +176,9 @@ class _Definition(TorchDispatchMode):
         super().__init__()
         self._casts = casts
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
-                           kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         options = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
         if name in VALUE_READS:
@@ -143,8 +186,11 @@ class _Definition(TorchDispatchMode):
         if name in REPLACING:
             _stop("CON-REFERENCE", f"the definition calls {name}; expected one differentiable graph")
         if name == "_to_copy" and not self._casts and options.get("dtype") not in (None, args[0].dtype):
-            _stop("CON-REFERENCE-CAST", f"the reference casts {args[0].dtype} to {options['dtype']}; expected it to "
-                  "keep the dtype of its inputs, the judge runs it in float64")
+            _stop(
+                "CON-REFERENCE-CAST",
+                f"the reference casts {args[0].dtype} to {options['dtype']}; expected it to "
+                "keep the dtype of its inputs, the judge runs it in float64",
+            )
         return func(*args, **options)
 
 
@@ -152,8 +198,9 @@ def _stop(rule: str, message: str) -> NoReturn:
     raise Refusal(rule, message, current_line() or None)
 
 
-def from_blobs(blobs: Sequence[bytes | memoryview], shapes: Sequence[Sequence[int]],
-               dtypes: Sequence[str]) -> list[torch.Tensor]:
+def from_blobs(
+    blobs: Sequence[bytes | memoryview], shapes: Sequence[Sequence[int]], dtypes: Sequence[str]
+) -> list[torch.Tensor]:
     """Raw contiguous storage as torch tensors of the given shapes and NumPy dtypes."""
     return [
         torch.from_numpy(np.frombuffer(blob, dtype=dtype).reshape(tuple(shape)).copy())

@@ -14,7 +14,9 @@ FINDINGS_SHOWN = 12
 
 def verdict_lines(path: str, verdict: Verdict) -> list[str]:
     """One line of stages, then the findings, then the counterexamples with their values."""
-    stages = "  ".join(f"{stage} {MARKS[verdict.stages[stage]]}" for stage in STAGES if stage in verdict.stages)
+    stages = "  ".join(
+        f"{stage} {MARKS[verdict.stages[stage]]}" for stage in STAGES if stage in verdict.stages
+    )
     lines = [f"{path}: {verdict.admission} at depth {verdict.depth}", f"  {stages}"]
     lines += [f"  {finding.render(path)}" for finding in verdict.findings[:FINDINGS_SHOWN]]
     if len(verdict.findings) > FINDINGS_SHOWN:

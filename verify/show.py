@@ -1,4 +1,6 @@
-"""The whole story of one candidate: its diff against its skeleton, its verdict, and what showed each claim."""
+"""The whole story of one candidate: its diff against its skeleton, its verdict, and what showed each
+claim.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from verify.source.static import Mechanism, check_static
 SHOWN = {
     "source": "read from the syntax tree, nothing was run",
     "trace": "the wrappers traced on tensors without data",
-    "interpreter": "the kernels run in the instrumented Triton interpreter on a CPU, against the float64 reference",
+    "interpreter": "the kernels run in the instrumented interpreter on a CPU, against the float64 reference",
     "compiler": "compiled ahead of time by Triton for sm_80, sm_90, sm_100 and gfx942",
     "model": "a roofline model, not a measurement",
     "all": "every stage above",
@@ -38,16 +40,27 @@ def describe_candidate(file: Path, source: bytes) -> tuple[dict[str, Any], list[
         lines += ["", "Difference from its skeleton:", *(diff or ["  none: it is the skeleton, or free"])]
     lines += [f"  {finding.render(str(file))}" for finding in static.findings]
     if verdict is not None:
-        lines += ["", f"Verdict: {verdict.admission} at depth {verdict.depth} (rules {verdict.rules}, isolation "
-                      f"{verdict.isolation}, Triton {verdict.triton}, plan seed {verdict.plan_seed:016x})"]
+        lines += [
+            "",
+            (
+                f"Verdict: {verdict.admission} at depth {verdict.depth} (rules {verdict.rules}, isolation "
+                f"{verdict.isolation}, Triton {verdict.triton}, plan seed {verdict.plan_seed:016x})"
+            ),
+        ]
         lines += _claims(verdict)
     measured = _measured(file)
     lines += _margins(measured)
     admitted = verdict is not None and problem is None and verdict.admission == "admitted"
-    summary = problem or ("admitted; its verdict speaks about this very source" if admitted else "not admitted")
+    summary = problem or (
+        "admitted; its verdict speaks about this very source" if admitted else "not admitted"
+    )
     document = {
-        "path": str(file), "summary": summary, "diff": diff, "findings": [f.to_json() for f in static.findings],
-        "verdict": verdict.to_json() if verdict else None, "measured": measured,
+        "path": str(file),
+        "summary": summary,
+        "diff": diff,
+        "findings": [f.to_json() for f in static.findings],
+        "verdict": verdict.to_json() if verdict else None,
+        "measured": measured,
     }
     return document, lines, admitted
 
@@ -58,8 +71,16 @@ def skeleton_diff(mechanism: Mechanism) -> list[str]:
         return []
     path = Path(__file__).resolve().parents[1] / "templates" / f"{mechanism.skeleton}.py"
     skeleton = path.read_text().splitlines()
-    return list(difflib.unified_diff(skeleton, mechanism.source.splitlines(), f"templates/{mechanism.skeleton}.py",
-                                     "mechanism.py", lineterm="", n=1))
+    return list(
+        difflib.unified_diff(
+            skeleton,
+            mechanism.source.splitlines(),
+            f"templates/{mechanism.skeleton}.py",
+            "mechanism.py",
+            lineterm="",
+            n=1,
+        )
+    )
 
 
 def _headline(mechanism: Mechanism) -> list[str]:
@@ -67,9 +88,12 @@ def _headline(mechanism: Mechanism) -> list[str]:
     first = mechanism.docstring.strip().splitlines()[0]
     return [
         first,
-        f"skeleton {mechanism.skeleton or 'free'}; inputs {', '.join(entry.name for entry in spec.inputs)}; "
-        f"params {', '.join(entry.name for entry in spec.params) or 'none'}; "
-        f"state {', '.join(entry.name for entry in spec.state) or 'none'}",
+        (
+            f"skeleton {mechanism.skeleton or 'free'}; "
+            f"inputs {', '.join(entry.name for entry in spec.inputs)}; "
+            f"params {', '.join(entry.name for entry in spec.params) or 'none'}; "
+            f"state {', '.join(entry.name for entry in spec.state) or 'none'}"
+        ),
     ]
 
 
@@ -82,7 +106,10 @@ def _committed_verdict(file: Path, mechanism: Mechanism | None) -> tuple[Verdict
     except ValueError as error:
         return None, str(error)
     if mechanism is None or verdict.source_hash != mechanism.source_hash:
-        return verdict, "the verdict is about another source: its hash does not match this file. Check it again."
+        return (
+            verdict,
+            "the verdict is about another source: its hash does not match this file. Check it again.",
+        )
     return verdict, None
 
 
@@ -110,9 +137,13 @@ def _margins(measured: Mapping[str, Any]) -> list[str]:
     for device, numbers in measured.items():
         for dtype, ratios in sorted(numbers.get("error_over_tolerance", {}).items()):
             worst = max(ratios, key=lambda name: ratios[name])
-            lines.append(f"  {device}, {dtype}: largest error is {ratios[worst]:.2g} of the tolerance, in {worst}")
+            lines.append(
+                f"  {device}, {dtype}: largest error is {ratios[worst]:.2g} of the tolerance, in {worst}"
+            )
         for row in numbers.get("throughput", ()):
             shape = ", ".join(f"{name}={size}" for name, size in row["shape"].items())
-            lines.append(f"  {row['device']}: at least {row['microseconds']:.0f} us forward + backward at {shape} "
-                         "(predicted lower bound)")
+            lines.append(
+                f"  {row['device']}: at least {row['microseconds']:.0f} us forward + backward at {shape} "
+                "(predicted lower bound)"
+            )
     return ["", "Measured:", *lines] if lines else []

@@ -16,8 +16,15 @@ SKELETON = ROOT / "templates" / "linear_state" / "v1" / "ungated.py"
 
 def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache or "/nonexistent")}
-    return subprocess.run([sys.executable, "-m", "verify", *arguments], cwd=ROOT, env=environment, text=True,
-                          capture_output=True, check=False, timeout=240)
+    return subprocess.run(
+        [sys.executable, "-m", "verify", *arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=240,
+    )
 
 
 def test_a_clean_file_ends_with_0_and_a_sentence() -> None:
@@ -38,27 +45,37 @@ def test_a_file_that_does_not_parse_ends_with_1_and_its_line(tmp_path: Path) -> 
 
 def test_five_mistakes_in_a_spec_are_five_findings_at_once(tmp_path: Path) -> None:
     text = SKELETON.read_text()
-    for old, new in (('"contract": 1', '"contract": 7'), ('"causal": True', '"causal": 1'), ('"k": "B T H K"', '"k": "B T H K : gaussian"'),
-                     ('"params": {}', '"parms": {}'), ('"output": "B T H V"', '"output": "T B H V"')):
+    for old, new in (
+        ('"contract": 1', '"contract": 7'),
+        ('"causal": True', '"causal": 1'),
+        ('"k": "B T H K"', '"k": "B T H K : gaussian"'),
+        ('"params": {}', '"parms": {}'),
+        ('"output": "B T H V"', '"output": "T B H V"'),
+    ):
         assert old in text
         text = text.replace(old, new, 1)
     path = tmp_path / "five.py"
     path.write_text(text)
     done = run("check", str(path), "--depth", "static", "--json")
     assert done.returncode == 1
-    verdict, = json.loads(done.stdout)["verdicts"]
+    (verdict,) = json.loads(done.stdout)["verdicts"]
     spec_lines = {finding["line"] for finding in verdict["findings"] if finding["rule"].startswith("CON-")}
     assert len(spec_lines) >= 5
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), [
-    (["check", "/no/such/file.py"], 2, "found nothing"),
-    (["check", "--depth", "deep", str(SKELETON)], 2, "deep"),
-    (["check", "--frob", str(SKELETON)], 2, "--frob"),
-    (["explain", "NUM-OUTPT"], 2, "NUM-OUTPUT"),
-    (["check", str(ROOT / "docs")], 5, "nothing to check"),
-])
-def test_wrong_usage_ends_with_its_code_and_names_what_was_wrong(arguments: list[str], code: int, says: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["check", "/no/such/file.py"], 2, "found nothing"),
+        (["check", "--depth", "deep", str(SKELETON)], 2, "deep"),
+        (["check", "--frob", str(SKELETON)], 2, "--frob"),
+        (["explain", "NUM-OUTPT"], 2, "NUM-OUTPUT"),
+        (["check", str(ROOT / "docs")], 5, "nothing to check"),
+    ],
+)
+def test_wrong_usage_ends_with_its_code_and_names_what_was_wrong(
+    arguments: list[str], code: int, says: str
+) -> None:
     done = run(*arguments)
     assert done.returncode == code
     assert says in done.stderr
@@ -86,14 +103,23 @@ def test_show_prints_claims_only_for_a_committed_verdict() -> None:
 def test_an_unchanged_source_is_answered_from_the_cache(tmp_path: Path) -> None:
     first = run("check", str(SKELETON), "--depth", "quick", "--json", cache=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
-    program = "import sys; from verify.cli import main\ntry: main()\nfinally: print('torch' in sys.modules, 'libcst' in sys.modules)"
-    again = subprocess.run([sys.executable, "-c", program, "check", str(SKELETON), "--depth", "quick", "--json"], cwd=ROOT,
-                           env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}, text=True, capture_output=True, check=False)
+    program = (
+        "import sys; from verify.cli import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules, 'libcst' in sys.modules)"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", program, "check", str(SKELETON), "--depth", "quick", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert again.stdout == first.stdout + "False False\n"
 
 
 def test_a_damaged_cache_entry_is_judged_again(tmp_path: Path) -> None:
     first = run("check", str(SKELETON), "--depth", "quick", "--json", cache=tmp_path)
-    entry, = tmp_path.rglob("*.json")
+    (entry,) = tmp_path.rglob("*.json")
     entry.write_text(entry.read_text()[:100])
     assert run("check", str(SKELETON), "--depth", "quick", "--json", cache=tmp_path).stdout == first.stdout

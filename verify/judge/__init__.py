@@ -1,1 +1,3 @@
-"""The dynamic half of the judge: cases, inputs, tolerances, stages, verdicts. NumPy only; torch runs in workers."""
+"""The dynamic half of the judge: cases, inputs, tolerances, stages, verdicts. NumPy only; torch runs in
+workers.
+"""

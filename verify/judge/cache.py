@@ -1,7 +1,7 @@
 """Verdicts already given: keyed by source bytes, rules, depth, Triton, targets and the judge's own code.
 
-A cache entry is the judge's own output, written atomically, and re-validated when read: a damaged entry is a miss.
-Imports only what a look-up needs, so that an unchanged file is answered in a fraction of a second.
+A cache entry is the judge's own output, written atomically, and re-validated when read: a damaged entry is a
+miss. Imports only what a look-up needs, so that an unchanged file is answered in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -47,8 +47,14 @@ class VerdictCache:
 
     def _path(self, source: bytes, depth: Depth) -> Path:
         digest = hashlib.sha256()
-        for field in (source, RULES_VERSION.encode(), depth.encode(), TRITON_PIN.encode(), ",".join(TARGETS).encode(),
-                      judge_digest().encode()):
+        for field in (
+            source,
+            RULES_VERSION.encode(),
+            depth.encode(),
+            TRITON_PIN.encode(),
+            ",".join(TARGETS).encode(),
+            judge_digest().encode(),
+        ):
             digest.update(len(field).to_bytes(8, "little"))
             digest.update(field)
         key = digest.hexdigest()
@@ -69,7 +75,9 @@ class VerdictCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-                json.dump({"verdict": verdict.to_json(), "measured": dict(verdict.measured)}, file, sort_keys=True)
+                json.dump(
+                    {"verdict": verdict.to_json(), "measured": dict(verdict.measured)}, file, sort_keys=True
+                )
             Path(file.name).replace(path)
         except OSError:
             return
@@ -82,10 +90,11 @@ class Checker(Protocol):
 
 
 class CachingJudge:
-    """Answers from the cache, and makes a judge (which is dear to import) only for a source that it does not know.
+    """Answers from the cache, and makes a judge (which is dear to import) only for a source that it does not
+    know.
 
-    A wall time-out says something about the machine, and a machine without full isolation is not everybody's: neither
-    is remembered.
+    A wall time-out says something about the machine, and a machine without full isolation is not everybody's:
+    neither is remembered.
     """
 
     def __init__(self, make_judge: Callable[[], Checker], cache: VerdictCache | None) -> None:

@@ -1,7 +1,7 @@
 """The test plan: which shapes, dtypes, layouts, scales, gates, cotangents and tunings a mechanism is run at.
 
-Our own enumerator over a seed, integers only. Each case is small data; cases come cheap to dear, in groups, and a
-group that fails ends the plan, so that the same mechanism always gives the same verdict.
+Our own enumerator over a seed, integers only. Each case is small data; cases come cheap to dear, in groups,
+and a group that fails ends the plan, so that the same mechanism always gives the same verdict.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Case:
 
     @property
     def label(self) -> str:
-        """A short unique description, stable enough to be quoted in a finding and to seed the case's inputs."""
+        """A short unique description, stable enough to be quoted in a finding and to seed the case's
+        inputs.
+        """
         parts = [" ".join(f"{name}={size}" for name, size in self.sizes), self.dtype]
         parts += [f"tuning {self.tuning}"] if self.tuning else []
         parts += [f"{self.layout} inputs"] if self.layout != "dense" else []
@@ -70,14 +72,21 @@ class Group:
     cases: tuple[Case, ...]
 
 
-def enumerate_groups(spec: Spec, tuning: tuple[dict[str, int], ...], *, seed: int,
-                     depth: Literal["quick", "full"]) -> tuple[Group, ...]:
+def enumerate_groups(
+    spec: Spec, tuning: tuple[dict[str, int], ...], *, seed: int, depth: Literal["quick", "full"]
+) -> tuple[Group, ...]:
     """The test plan for one mechanism. `full` begins with the groups of `quick`."""
     planner = _Planner(spec=spec, tuning=tuning, stream=Stream(derive(seed, "cases")))
     groups = [planner.smoke(), planner.semantics(), planner.low_precision()]
     if depth == "full":
-        groups += [planner.lengths(), planner.needs(), planner.domains(), planner.tunings(), planner.long(),
-                   planner.free_draws()]
+        groups += [
+            planner.lengths(),
+            planner.needs(),
+            planner.domains(),
+            planner.tunings(),
+            planner.long(),
+            planner.free_draws(),
+        ]
     return tuple(group for group in groups if group.cases)
 
 
@@ -93,7 +102,11 @@ class _Planner:
         return self.block_of(0)
 
     def block_of(self, index: int) -> int:
-        tiles = [size for name, size in self.tuning[index].items() if not name.startswith("num_") and 8 <= size <= 256]
+        tiles = [
+            size
+            for name, size in self.tuning[index].items()
+            if not name.startswith("num_") and 8 <= size <= 256
+        ]
         return max(tiles, default=32)
 
     def sizes(self, **chosen: int) -> tuple[tuple[str, int], ...]:
@@ -112,59 +125,106 @@ class _Planner:
 
     def smoke(self) -> Group:
         block = self.block
-        return Group(name="smoke", cases=(
-            Case(sizes=self.sizes(B=1, T=1, H=1, K=3, V=2, D=3), dtype="float32"),
-            Case(sizes=self.sizes(B=2, T=block + 1, H=2, K=20, V=36, D=20), dtype="float32"),
-        ))
+        return Group(
+            name="smoke",
+            cases=(
+                Case(sizes=self.sizes(B=1, T=1, H=1, K=3, V=2, D=3), dtype="float32"),
+                Case(sizes=self.sizes(B=2, T=block + 1, H=2, K=20, V=36, D=20), dtype="float32"),
+            ),
+        )
 
     def semantics(self) -> Group:
         block = self.block
-        return Group(name="semantics", cases=(
-            Case(sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=16, V=64, D=64), dtype="float32", layout="gapped",
-                 cotangent="expanded"),
-            Case(sizes=self.sizes(B=1, T=2 * block + 3, H=1, K=33, V=5, D=33), dtype="float32", gate="strong"),
-            Case(sizes=self.sizes(B=1, T=3 * block, H=1, K=64, V=65, D=65), dtype="float32", scale=4.0, state="zero",
-                 layout="transposed", cotangent="transposed"),
-            Case(sizes=self.sizes(B=1, T=block - 1, H=2, K=8, V=16, D=16), dtype="float32", scale=2.0**-6),
-        ))
+        return Group(
+            name="semantics",
+            cases=(
+                Case(
+                    sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=16, V=64, D=64),
+                    dtype="float32",
+                    layout="gapped",
+                    cotangent="expanded",
+                ),
+                Case(
+                    sizes=self.sizes(B=1, T=2 * block + 3, H=1, K=33, V=5, D=33),
+                    dtype="float32",
+                    gate="strong",
+                ),
+                Case(
+                    sizes=self.sizes(B=1, T=3 * block, H=1, K=64, V=65, D=65),
+                    dtype="float32",
+                    scale=4.0,
+                    state="zero",
+                    layout="transposed",
+                    cotangent="transposed",
+                ),
+                Case(
+                    sizes=self.sizes(B=1, T=block - 1, H=2, K=8, V=16, D=16), dtype="float32", scale=2.0**-6
+                ),
+            ),
+        )
 
     def low_precision(self) -> Group:
         block = self.block
         cases = [
             Case(sizes=self.sizes(B=1, T=2 * block + 7, H=2, K=36, V=64, D=64), dtype=dtype)
-            for dtype in self.spec.dtypes if dtype != "float32"
+            for dtype in self.spec.dtypes
+            if dtype != "float32"
         ]
-        cases.append(Case(sizes=self.sizes(B=1, T=61, H=1, K=128, V=100, D=128), dtype="bfloat16", layout="gapped"))
+        cases.append(
+            Case(sizes=self.sizes(B=1, T=61, H=1, K=128, V=100, D=128), dtype="bfloat16", layout="gapped")
+        )
         return Group(name="low precision", cases=tuple(cases))
 
     def lengths(self) -> Group:
         block = self.block
-        lengths = (1, 2, block - 1, block, self.stream.choice(PRIMES), 2 * block + 1 + self.stream.below(block - 1))
+        lengths = (
+            1,
+            2,
+            block - 1,
+            block,
+            self.stream.choice(PRIMES),
+            2 * block + 1 + self.stream.below(block - 1),
+        )
         cases = [Case(sizes=self.sizes(T=length), dtype="float32") for length in lengths]
         cases += [Case(sizes=self.sizes(T=length), dtype="bfloat16") for length in (1, block, block + 1)]
-        cases += [Case(sizes=self.sizes(B=1, T=block + 3, H=1, K=1, V=1, D=1), dtype="float32"),
-                  Case(sizes=self.sizes(B=3, T=7, H=3, K=128, V=128, D=128), dtype="float32", layout="transposed")]
+        cases += [
+            Case(sizes=self.sizes(B=1, T=block + 3, H=1, K=1, V=1, D=1), dtype="float32"),
+            Case(sizes=self.sizes(B=3, T=7, H=3, K=128, V=128, D=128), dtype="float32", layout="transposed"),
+        ]
         return Group(name="lengths", cases=tuple(cases))
 
     def needs(self) -> Group:
         names = tuple(tensor.name for tensor in self.spec.differentiated if tensor.differentiable)
         patterns = [(name,) for name in names] + [names[1:], names[:1] + names[2:], ()]
         unique = tuple(dict.fromkeys(patterns))
-        return Group(name="needs", cases=tuple(
-            Case(sizes=self.sizes(B=1, T=self.block + 2 + index, H=2, K=20, V=33, D=33), dtype="float32", needs=pattern)
-            for index, pattern in enumerate(unique)
-        ))
+        return Group(
+            name="needs",
+            cases=tuple(
+                Case(
+                    sizes=self.sizes(B=1, T=self.block + 2 + index, H=2, K=20, V=33, D=33),
+                    dtype="float32",
+                    needs=pattern,
+                )
+                for index, pattern in enumerate(unique)
+            ),
+        )
 
     def domains(self) -> Group:
         block = self.block
         kinds: tuple[CotangentKind, ...] = ("one_hot", "zero", "expanded", "transposed")
-        cases = [Case(sizes=self.sizes(B=2, T=block + 5, H=1), dtype="float32", cotangent=kind) for kind in kinds]
-        cases += [Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="float32", scale=scale)
-                  for scale in (2.0**-10, 2.0**-3, 2.0)]
-        cases += [Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="bfloat16", scale=scale, gate=gate)
-                  for scale, gate in ((2.0**-6, "typical"), (3.0, "strong"))]
-        cases += [Case(sizes=self.sizes(B=1, T=3 * block + 1, H=2), dtype="float32", gate=gate, state=state)
-                  for gate, state in (("strong", "zero"), ("none", "random"))]
+        cases = [
+            Case(sizes=self.sizes(B=2, T=block + 5, H=1), dtype="float32", cotangent=kind) for kind in kinds
+        ]
+        cases += [
+            Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="float32", scale=scale)
+            for scale in (2.0**-10, 2.0**-3, 2.0)
+        ]
+        cases += [
+            Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="bfloat16", scale=2.0**-6),
+            Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="bfloat16", scale=3.0, gate="strong"),
+            Case(sizes=self.sizes(B=1, T=3 * block + 1, H=2), dtype="float32", gate="strong", state="zero"),
+            Case(sizes=self.sizes(B=1, T=3 * block + 1, H=2), dtype="float32", gate="none"),
+        ]
         return Group(name="domains", cases=tuple(cases))
 
     def tunings(self) -> Group:
@@ -172,26 +232,44 @@ class _Planner:
         for index in range(1, len(self.tuning)):
             block = self.block_of(index)
             cases += [
-                Case(sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=36, V=65, D=65), dtype="float32", tuning=index),
-                Case(sizes=self.sizes(B=1, T=block + 1, H=1, K=64, V=64, D=64), dtype="bfloat16", tuning=index),
+                Case(
+                    sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=36, V=65, D=65),
+                    dtype="float32",
+                    tuning=index,
+                ),
+                Case(
+                    sizes=self.sizes(B=1, T=block + 1, H=1, K=64, V=64, D=64), dtype="bfloat16", tuning=index
+                ),
                 Case(sizes=self.sizes(B=1, T=block - 1, H=1), dtype="float32", tuning=index, layout="gapped"),
             ]
         return Group(name="tunings", cases=tuple(cases))
 
     def long(self) -> Group:
-        return Group(name="long", cases=tuple(
-            Case(sizes=self.sizes(B=1, T=LONG, H=1, K=32, V=16, D=32), dtype=dtype) for dtype in self.spec.dtypes
-        ))
+        return Group(
+            name="long",
+            cases=tuple(
+                Case(sizes=self.sizes(B=1, T=LONG, H=1, K=32, V=16, D=32), dtype=dtype)
+                for dtype in self.spec.dtypes
+            ),
+        )
 
     def free_draws(self) -> Group:
         layouts: tuple[LayoutKind, ...] = ("dense", "transposed", "gapped")
         states: tuple[StateKind, ...] = ("zero", "random")
-        return Group(name="free draws", cases=tuple(
-            Case(sizes=self.sizes(T=1 + self.stream.below(4 * self.block)), dtype=self.stream.choice(self.spec.dtypes),
-                 tuning=self.stream.below(len(self.tuning)), layout=self.stream.choice(layouts),
-                 state=self.stream.choice(states), draw=index + 1)
-            for index in range(8)
-        ))
+        return Group(
+            name="free draws",
+            cases=tuple(
+                Case(
+                    sizes=self.sizes(T=1 + self.stream.below(4 * self.block)),
+                    dtype=self.stream.choice(self.spec.dtypes),
+                    tuning=self.stream.below(len(self.tuning)),
+                    layout=self.stream.choice(layouts),
+                    state=self.stream.choice(states),
+                    draw=index + 1,
+                )
+                for index in range(8)
+            ),
+        )
 
 
 def _clamp(size: int, rule: DimRule) -> int:

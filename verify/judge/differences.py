@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from verify.dtypes import Float64
 from verify.findings import Finding
 from verify.judge.cases import Case
 from verify.judge.inputs import Tensor, draw_inputs
-from verify.judge.random import Float64, Stream
+from verify.judge.random import Stream
 from verify.judge.session import Rejected, Session, oracle_blobs
 from verify.seeds import derive
 
 STEP = 1e-6
 LIMIT = 1e-4
-"""Allowed difference between both derivatives, relative to the sum of the magnitudes that make up the derivative."""
+"""Allowed difference between both derivatives, relative to the sum of the magnitudes that make up the
+derivative.
+"""
 
 
 def check_gradients(session: Session, case: Case, seed: int) -> list[Finding]:
     """For each differentiable tensor, compare <gradient, direction> with (L(x + h d) - L(x - h d)) / 2h.
 
-    L is the inner product of all results with the case's cotangents; directions are random signs that stay inside
-    the domain (a tensor at the edge of its domain is moved inward first).
+    L is the inner product of all results with the case's cotangents; directions are random signs that stay
+    inside the domain (a tensor at the edge of its domain is moved inward first).
     """
     spec = session.mechanism.spec
     inputs = draw_inputs(spec, case, seed)
@@ -42,11 +45,12 @@ def check_gradients(session: Session, case: Case, seed: int) -> list[Finding]:
     try:
         gradients = session.evaluate("reference", inputs, [whole], case.label).result()[0]
         count = len(inputs.tensors)
-        values = session.evaluate("reference", inputs, [_integers(v[:count], tensors) for v in shifted], case.label,
-                                  gradients=False).result()
+        evaluated = session.evaluate(
+            "reference", inputs, [_integers(v[:count], tensors) for v in shifted], case.label, gradients=False
+        ).result()
     except Rejected as rejected:
         return [rejected.finding]
-    losses = [_loss(results, base[count:]) for results in values]
+    losses = [_loss(results, base[count:]) for results in evaluated]
     findings = []
     offset = len(inputs.cotangents)
     for position, ((_, entry), direction) in enumerate(zip(entries, directions, strict=True)):
@@ -55,9 +59,14 @@ def check_gradients(session: Session, case: Case, seed: int) -> list[Finding]:
         measured = (losses[2 * position] - losses[2 * position + 1]) / (2.0 * STEP)
         noise = max(abs(loss) for loss in losses) * 1e-15 / STEP
         if not abs(claimed - measured) <= LIMIT * (scale + abs(measured)) + 100.0 * noise:
-            findings.append(Finding(
-                rule="GRD-REFERENCE", where=case.label, message=f"d_{entry.name}: the autograd gradient of the reference "
-                "differs from its central difference; expected a differentiable definition whose graph is not cut"))
+            findings.append(
+                Finding(
+                    rule="GRD-REFERENCE",
+                    where=case.label,
+                    message=f"d_{entry.name}: the autograd gradient of the reference "
+                    "differs from its central difference; expected a differentiable definition, uncut",
+                )
+            )
     return findings
 
 
@@ -80,4 +89,6 @@ def _integers(blobs: list[bytes], tensors: tuple[Tensor, ...]) -> list[bytes]:
 
 
 def _loss(results: list[Float64], cotangents: list[Float64]) -> float:
-    return float(sum(np.sum(result * cotangent) for result, cotangent in zip(results, cotangents, strict=True)))
+    return float(
+        sum(np.sum(result * cotangent) for result, cotangent in zip(results, cotangents, strict=True))
+    )

@@ -1,7 +1,7 @@
 """The judge's own data: values from each domain, laid out as a case asks, and their half-ulp perturbations.
 
-A mechanism declares a domain and cannot choose the distribution. Values are exactly representable in the tensor's
-dtype; the gaps of a strided layout hold NaN, so a kernel that reads them is seen.
+A mechanism declares a domain and cannot choose the distribution. Values are exactly representable in the
+tensor's dtype; the gaps of a strided layout hold NaN, so a kernel that reads them is seen.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from verify.dtypes import FORMATS, narrow, to_float64, ulp
+from verify.dtypes import FORMATS, Float64, narrow, to_float64, ulp
 from verify.judge.cases import Case, CotangentKind, GateKind, LayoutKind
-from verify.judge.random import Float64, Stream
+from verify.judge.random import Stream
 from verify.plan.request import Layout, dense_strides
 from verify.seeds import derive
 from verify.source.contract import Spec, TensorSpec
@@ -26,7 +26,9 @@ STRONG_GATE = 40.0
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """One argument of a run: `values` in float64, and how they lie in `raw`, the bytes of the whole buffer."""
+    """One argument of a run: `values` in float64, and how they lie in `raw`, the bytes of the whole
+    buffer.
+    """
 
     name: str
     domain: str
@@ -38,7 +40,9 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseInputs:
-    """Everything a case feeds: inputs, params and states in SPEC order, and the cotangents of output and states."""
+    """Everything a case feeds: inputs, params and states in SPEC order, and the cotangents of output and
+    states.
+    """
 
     inputs: tuple[Tensor, ...]
     params: tuple[Tensor, ...]
@@ -64,7 +68,9 @@ def draw_inputs(spec: Spec, case: Case, seed: int) -> CaseInputs:
 
     def tensor(entry: TensorSpec, layout: LayoutKind, *, scale: float = 1.0, zero: bool = False) -> Tensor:
         shape, dtype = entry.shape(sizes), _dtype(entry, case.dtype)
-        values = np.zeros(shape) if zero else scale * _draw(stream(entry.name), entry.domain, shape, case.gate)
+        values = (
+            np.zeros(shape) if zero else scale * _draw(stream(entry.name), entry.domain, shape, case.gate)
+        )
         return _place(entry.name, entry.domain, values, dtype, layout)
 
     def cotangent(entry: TensorSpec) -> Tensor:
@@ -77,16 +83,21 @@ def draw_inputs(spec: Spec, case: Case, seed: int) -> CaseInputs:
         return _place(name, "normal", values, dtype, layout)
 
     return CaseInputs(
-        inputs=tuple(tensor(entry, case.layout, scale=case.scale if entry.domain == "normal" else 1.0)
-                     for entry in spec.inputs),
+        inputs=tuple(
+            tensor(entry, case.layout, scale=case.scale if entry.domain == "normal" else 1.0)
+            for entry in spec.inputs
+        ),
         params=tuple(tensor(entry, "dense") for entry in spec.params),
         state=tuple(tensor(entry, "dense", zero=case.state == "zero") for entry in spec.state),
-        d_output=cotangent(spec.output), d_state=tuple(cotangent(entry) for entry in spec.state),
+        d_output=cotangent(spec.output),
+        d_state=tuple(cotangent(entry) for entry in spec.state),
     )
 
 
 def perturbed(tensor: Tensor, stream: Stream) -> Float64:
-    """The tensor's values moved by half an ulp of its dtype, up or down at random, and kept inside the domain."""
+    """The tensor's values moved by half an ulp of its dtype, up or down at random, and kept inside the
+    domain.
+    """
     if tensor.domain == "index":
         return tensor.values
     moved = tensor.values + 0.5 * stream.signs(tensor.values.shape) * ulp(tensor.values, tensor.dtype)
@@ -106,14 +117,17 @@ def _dtype(entry: TensorSpec, run: str) -> str:
 
 
 def _draw(stream: Stream, domain: str, shape: tuple[int, ...], gate: GateKind) -> Float64:
-    """Values of a domain. Gates: mostly slow decay with some fast; `strong` reaches -40 a step; `none` is exactly 0."""
+    """Values of a domain. Gates: mostly slow decay with some fast; `strong` reaches -40 a step; `none` is
+    exactly 0.
+    """
     match domain:
         case "normal":
             return stream.normal(shape)
         case "unit_norm":
             whole = stream.normal_integers(shape) | 1
             length = np.sqrt((whole * whole).sum(axis=-1, keepdims=True).astype(np.float64))
-            return whole.astype(np.float64) / length
+            unit: Float64 = whole.astype(np.float64) / length
+            return unit
         case "log_decay":
             uniform = stream.uniform(shape)
             square = uniform * uniform
@@ -143,7 +157,9 @@ def _cotangent(stream: Stream, shape: tuple[int, ...], kind: CotangentKind) -> F
 
 
 def _place(name: str, domain: str, values: Float64, dtype: str, kind: LayoutKind) -> Tensor:
-    """Round `values` to `dtype` and put them into a buffer of the layout; the rest of the buffer is NaN (or ones)."""
+    """Round `values` to `dtype` and put them into a buffer of the layout; the rest of the buffer is NaN (or
+    ones).
+    """
     shape = values.shape
     if kind == "transposed" and len(shape) >= 3:
         swapped = (shape[0], shape[2], shape[1], *shape[3:])
@@ -152,8 +168,13 @@ def _place(name: str, domain: str, values: Float64, dtype: str, kind: LayoutKind
         layout = Layout(shape=shape, strides=tuple(strides), offset=0, dtype=dtype, length=values.size)
     elif kind == "gapped" and len(shape) >= 2:
         padded = (*shape[:-1], shape[-1] + GAP)
-        layout = Layout(shape=shape, strides=dense_strides(padded), offset=GAP, dtype=dtype,
-                        length=int(np.prod(padded)) + 2 * GAP)
+        layout = Layout(
+            shape=shape,
+            strides=dense_strides(padded),
+            offset=GAP,
+            dtype=dtype,
+            length=int(np.prod(padded)) + 2 * GAP,
+        )
     else:
         layout = Layout.dense(shape, dtype)
     return _tensor(name, domain, narrow(values, dtype), layout)
@@ -166,24 +187,43 @@ def _expanded(name: str, values: Float64, dtype: str) -> Tensor:
     strides[1] = 0
     layout = Layout(shape=values.shape, strides=tuple(strides), offset=0, dtype=dtype, length=one.size)
     stored = np.broadcast_to(one, values.shape)
-    return Tensor(name=name, domain="normal", dtype=dtype, values=to_float64(stored, dtype), layout=layout,
-                  raw=one.tobytes())
+    return Tensor(
+        name=name,
+        domain="normal",
+        dtype=dtype,
+        values=to_float64(stored, dtype),
+        layout=layout,
+        raw=one.tobytes(),
+    )
 
 
 def _tensor(name: str, domain: str, stored: npt.NDArray[np.generic], layout: Layout) -> Tensor:
     form = FORMATS[layout.dtype]
-    gap = narrow(np.float64(np.nan), layout.dtype) if form.mantissa_bits is not None else np.ones((), form.storage)
+    gap = (
+        narrow(np.array(np.nan), layout.dtype)
+        if form.mantissa_bits is not None
+        else np.ones((), form.storage)
+    )
     buffer = np.full(layout.length, gap, form.storage)
     view = np.lib.stride_tricks.as_strided(
-        buffer[layout.offset:], layout.shape, tuple(stride * form.itemsize for stride in layout.strides))
+        buffer[layout.offset :], layout.shape, tuple(stride * form.itemsize for stride in layout.strides)
+    )
     view[...] = stored
-    return Tensor(name=name, domain=domain, dtype=layout.dtype, values=to_float64(stored, layout.dtype), layout=layout,
-                  raw=buffer.tobytes())
+    return Tensor(
+        name=name,
+        domain=domain,
+        dtype=layout.dtype,
+        values=to_float64(stored, layout.dtype),
+        layout=layout,
+        raw=buffer.tobytes(),
+    )
 
 
 def stack_raw(tensors: Sequence[Tensor]) -> list[bytes]:
     """The values of tensors as contiguous float64 bytes (int64 for `index`), as the oracle takes them."""
     return [
-        np.ascontiguousarray(tensor.values, dtype=np.int64 if tensor.domain == "index" else np.float64).tobytes()
+        np.ascontiguousarray(
+            tensor.values, dtype=np.int64 if tensor.domain == "index" else np.float64
+        ).tobytes()
         for tensor in tensors
     ]

@@ -26,8 +26,16 @@ from verify.seeds import derive
 from verify.source.static import Mechanism, check_static
 
 EVIDENCE = {
-    "PAR": "source", "POL": "source", "LCK": "source", "CON": "trace", "NUM": "interpreter", "GRD": "interpreter",
-    "MEM": "interpreter", "CMP": "compiler", "THR": "model", "ADM": "all",
+    "PAR": "source",
+    "POL": "source",
+    "LCK": "source",
+    "CON": "trace",
+    "NUM": "interpreter",
+    "GRD": "interpreter",
+    "MEM": "interpreter",
+    "CMP": "compiler",
+    "THR": "model",
+    "ADM": "all",
 }
 REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "MEM", "CMP", "THR")
 """The stages that admission asks for; each must be `pass`, never `skip`."""
@@ -67,8 +75,8 @@ class _Record:
 class Judge:
     """Judges sources with one warm server. Not for use from several threads at once.
 
-    `server` may be None for depth `static`. With `require_isolation`, a machine without Landlock and seccomp raises
-    IsolationError instead of judging.
+    `server` may be None for depth `static`. With `require_isolation`, a machine without Landlock and seccomp
+    raises IsolationError instead of judging.
     """
 
     def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
@@ -77,7 +85,8 @@ class Judge:
     def check(self, source: bytes, *, path: str, depth: Depth, require_canonical: bool = False) -> Verdict:
         """The verdict on one source. Depth `full` is the only one that admits.
 
-        Raises IsolationError, `SandboxError` or `JudgeBroken` where the judge, not the candidate, is at fault.
+        Raises IsolationError, `SandboxError` or `JudgeBroken` where the judge, not the candidate, is at
+        fault.
         """
         began = time.monotonic()
         static = check_static(source, path=path, require_canonical=require_canonical)
@@ -92,8 +101,10 @@ class Judge:
         assert self.server is not None, "depths quick and full need a server"
         isolation = self.server.isolation
         if self._require and isolation != FULL_ISOLATION:
-            raise IsolationError(f"expected {FULL_ISOLATION} on this machine, got {isolation}; pass "
-                                 "--allow-weak-isolation only for sources you trust")
+            raise IsolationError(
+                f"expected {FULL_ISOLATION} on this machine, got {isolation}; pass "
+                "--allow-weak-isolation only for sources you trust"
+            )
         with Session(self.server, mechanism, WORKER_LIMITS) as session:
             _dynamic(self.server, session, record, seed)
         return _verdict(record, digest, mechanism, seed, isolation=isolation)
@@ -171,7 +182,9 @@ def _run_groups(session: Session, groups: Sequence[Group], seed: int, record: _R
 
 def _run_group(session: Session, group: Group, seed: int) -> list[Outcome]:
     """Start every case, so that the workers stay busy, then collect them in order."""
-    pending = [start(session, case, seed, poison=POISONS[index % 2]) for index, case in enumerate(group.cases)]
+    pending = [
+        start(session, case, seed, poison=POISONS[index % 2]) for index, case in enumerate(group.cases)
+    ]
     outcomes = [finish(session, item) for item in pending]
     if group.name == "smoke" and not any(outcome.findings for outcome in outcomes):
         outcomes[-1].findings += _repoisoned(session, group, seed)
@@ -179,7 +192,9 @@ def _run_group(session: Session, group: Group, seed: int) -> list[Outcome]:
 
 
 def _repoisoned(session: Session, group: Group, seed: int) -> list[Finding]:
-    """The same case on scratch with the other poison must give the same bits: nothing depends on stale memory."""
+    """The same case on scratch with the other poison must give the same bits: nothing depends on stale
+    memory.
+    """
     index = len(group.cases) - 1
     case = group.cases[index]
     runs = []
@@ -192,17 +207,30 @@ def _repoisoned(session: Session, group: Group, seed: int) -> list[Finding]:
         except Rejected as rejected:
             return [rejected.finding]
     changed = sorted(name for name in runs[0] if runs[0][name] != runs[1][name])
-    return [Finding(rule="MEM-POISON", where=case.label, message=f"{', '.join(changed)}: the bits depend on what "
-                    "unwritten memory held; expected results that only depend on the inputs")] if changed else []
+    return (
+        [
+            Finding(
+                rule="MEM-POISON",
+                where=case.label,
+                message=f"{', '.join(changed)}: the bits depend on what "
+                "unwritten memory held; expected results that only depend on the inputs",
+            )
+        ]
+        if changed
+        else []
+    )
 
 
 def behaviour(session: Session) -> str:
-    """A digest of the oracle's results on fixed inputs, on a grid of 2**-10: equal for mechanisms that compute the same.
+    """A digest of the oracle's results on fixed inputs, on a grid of 2**-10: equal for mechanisms that
+    compute the same.
 
     The inputs depend on the SPEC's shapes only, not on the source. Raises Rejected.
     """
     spec = session.mechanism.spec
-    sizes = tuple((name, min(_BEHAVIOUR_SIZES.get(name, 2), spec.dims[name].high or 64)) for name in spec.free_dims())
+    sizes = tuple(
+        (name, min(_BEHAVIOUR_SIZES.get(name, 2), spec.dims[name].high or 64)) for name in spec.free_dims()
+    )
     inputs = draw_inputs(spec, Case(sizes=sizes, dtype="float32"), derive(0, "behaviour"))
     digest = hashlib.sha256()
     for result in session.evaluate("reference", inputs, [oracle_blobs(inputs)], "behaviour").result()[0]:
@@ -215,15 +243,25 @@ def behaviour(session: Session) -> str:
 _BEHAVIOUR_SIZES = {"B": 1, "T": 33, "H": 2, "K": 16, "V": 16, "D": 16}
 
 
-def _verdict(record: _Record, digest: str, mechanism: Mechanism | None, seed: int, *, isolation: str) -> Verdict:
+def _verdict(
+    record: _Record, digest: str, mechanism: Mechanism | None, seed: int, *, isolation: str
+) -> Verdict:
     stages: dict[str, Status] = {stage: record.stages.get(stage, "skip") for stage in REQUIRED}
     timed_out = any(finding.rule == "ADM-TIMEOUT" for finding in record.findings)
     rejected = any(status == "fail" for status in stages.values()) and not timed_out
     complete = record.depth == "full" and all(stages[stage] == "pass" for stage in REQUIRED)
     stages["ADM"] = "fail" if rejected else "pass" if complete else "skip"
     return Verdict(
-        source_hash=digest, skeleton=mechanism.skeleton if mechanism else None, depth=record.depth,
-        admission="rejected" if rejected else "admitted" if complete else "incomplete", stages=stages,
-        findings=in_order(record.findings), isolation=isolation, plan_seed=seed, measured=record.measured,
-        evidence={stage: EVIDENCE[stage] for stage, status in stages.items() if status == "pass" and stage != "ADM"},
+        source_hash=digest,
+        skeleton=mechanism.skeleton if mechanism else None,
+        depth=record.depth,
+        admission="rejected" if rejected else "admitted" if complete else "incomplete",
+        stages=stages,
+        findings=in_order(record.findings),
+        isolation=isolation,
+        plan_seed=seed,
+        measured=record.measured,
+        evidence={
+            stage: EVIDENCE[stage] for stage, status in stages.items() if status == "pass" and stage != "ADM"
+        },
     )

@@ -1,4 +1,6 @@
-"""Bit-exact randomness: NumPy's Philox raw words and integer arithmetic, so a case has the same inputs everywhere."""
+"""Bit-exact randomness: NumPy's Philox raw words and integer arithmetic, so a case has the same inputs
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from verify.dtypes import Float64
+
 Item = TypeVar("Item")
 
 
@@ -33,7 +36,9 @@ class Stream:
         return (self.words(math.prod(shape)) >> np.uint64(40)).astype(np.float64).reshape(shape) / 2.0**24
 
     def normal_integers(self, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-        """Irwin-Hall: twelve 16-bit uniforms summed, mean removed; one unit is 2**-16 of a standard deviation."""
+        """Irwin-Hall: twelve 16-bit uniforms summed, mean removed; one unit is 2**-16 of a standard
+        deviation.
+        """
         words = self.words(3 * math.prod(shape)).reshape(3, -1)
         total = np.zeros(words.shape[1], np.int64)
         for shift in (0, 16, 32, 48):

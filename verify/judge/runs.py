@@ -1,7 +1,7 @@
 """Run one case and say what NUM, GRD and MEM find in it.
 
-The kernels' results are compared with the float64 oracle under the judge's tolerance; the memory events of the
-instrumented interpreter become findings; the optional `parallel` form is compared like the kernels.
+The kernels' results are compared with the float64 oracle under the judge's tolerance; the memory events of
+the instrumented interpreter become findings; the optional `parallel` form is compared like the kernels.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from verify.dtypes import Float64
 from verify.findings import Finding
 from verify.judge.cases import Case
 from verify.judge.contract_checks import check_plan, trace_request
-from verify.judge.inputs import CaseInputs, Float64, Tensor, draw_inputs, perturbed
+from verify.judge.inputs import CaseInputs, Tensor, draw_inputs, perturbed
 from verify.judge.random import Stream
 from verify.judge.session import Executed, Rejected, Session, oracle_blobs
 from verify.judge.tolerance import CAP, Comparison, Truth, compare, gradient_terms
@@ -27,21 +28,39 @@ Answer = TypeVar("Answer")
 
 PERTURBATIONS = 3
 POISONS = (0xFF, 0x5A)
-"""0xFF bytes are NaN in every float format; 0x5A is a large finite number. Unwritten scratch starts with one of them."""
+"""0xFF bytes are NaN in every float format; 0x5A is a large finite number. Unwritten scratch starts with one
+of them.
+"""
 
 ADMIT_SHARE = 0.5
 """Admission asks for half the tolerance, so that a later re-check on another machine cannot flip it."""
 
 EVENT_RULES = {
-    "out-of-bounds load": "MEM-OUT-OF-BOUNDS", "out-of-bounds store": "MEM-OUT-OF-BOUNDS",
-    "never-written read": "MEM-UNWRITTEN-READ", "unknown pointer": "MEM-POINTER", "misaligned": "MEM-MISALIGNED",
-    "conflicting lanes": "MEM-CONFLICT", "conflict between programs": "MEM-CONFLICT",
+    "out-of-bounds load": "MEM-OUT-OF-BOUNDS",
+    "out-of-bounds store": "MEM-OUT-OF-BOUNDS",
+    "never-written read": "MEM-UNWRITTEN-READ",
+    "unknown pointer": "MEM-POINTER",
+    "misaligned": "MEM-MISALIGNED",
+    "conflicting lanes": "MEM-CONFLICT",
+    "conflict between programs": "MEM-CONFLICT",
+}
+
+EXPECTED = {
+    "out-of-bounds load": "expected loads inside the tensor that the pointer came from",
+    "out-of-bounds store": "expected stores inside the tensor that the pointer came from",
+    "never-written read": "expected scratch memory to be written before it is read",
+    "unknown pointer": "expected pointers that are arguments plus offsets",
+    "misaligned": "expected addresses that are multiples of the element size",
+    "conflicting lanes": "expected one value for each element of a store",
+    "conflict between programs": "expected programs that do not depend on each other's order",
 }
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What one case showed. `ratios` maps each result to error / tolerance; `examples` are counterexamples with values."""
+    """What one case showed. `ratios` maps each result to error / tolerance; `examples` are counterexamples
+    with values.
+    """
 
     case: Case
     findings: list[Finding] = field(default_factory=list)
@@ -80,7 +99,9 @@ def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
     pending.evaluated = session.evaluate("reference", inputs, variants(inputs, case, seed), case.label)
     pending.eager = session.evaluate("reference", inputs, [_single(inputs)], case.label, dtype="float32")
     if session.mechanism.has_parallel and case.dtype == "float32":
-        pending.parallel = session.evaluate("parallel", inputs, [_single(inputs)], case.label, dtype="float32")
+        pending.parallel = session.evaluate(
+            "parallel", inputs, [_single(inputs)], case.label, dtype="float32"
+        )
     return pending
 
 
@@ -104,15 +125,23 @@ def finish(session: Session, pending: Pending) -> Outcome:
     return outcome
 
 
-def _truth(spec: Spec, inputs: CaseInputs, evaluated: Sequence[Sequence[Float64]],
-           eager: Sequence[Float64]) -> list[Truth]:
+def _truth(
+    spec: Spec, inputs: CaseInputs, evaluated: Sequence[Sequence[Float64]], eager: Sequence[Float64]
+) -> list[Truth]:
     """What every result should be, in the order of `result_names`."""
     count = len(inputs.cotangents)
-    pairs = [(result, tensor.values) for result, tensor in zip(evaluated[0][:count], inputs.cotangents, strict=True)]
+    pairs = [
+        (result, tensor.values)
+        for result, tensor in zip(evaluated[0][:count], inputs.cotangents, strict=True)
+    ]
     entries = zip(inputs.tensors, spec.differentiated, strict=True)
-    terms = [0.0] * count + [gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable]
-    return [Truth(oracle=results[0], perturbed=results[1:], eager=single, terms=size)
-            for results, single, size in zip(zip(*evaluated, strict=True), eager, terms, strict=True)]
+    terms = [0.0] * count + [
+        gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable
+    ]
+    return [
+        Truth(oracle=results[0], perturbed=results[1:], eager=single, terms=size)
+        for results, single, size in zip(zip(*evaluated, strict=True), eager, terms, strict=True)
+    ]
 
 
 def _answer(outcome: Outcome, future: Future[Answer] | None) -> Answer | None:
@@ -134,8 +163,12 @@ def variants(inputs: CaseInputs, case: Case, seed: int) -> list[list[bytes]]:
             perturbed(tensor, Stream(derive(seed, "perturbation", case.label, index, tensor.name)))
             for tensor in (*inputs.tensors, *inputs.cotangents)
         ]
-        blobs.append([_bytes(values, tensor) for values, tensor in
-                      zip(moved, (*inputs.tensors, *inputs.cotangents), strict=True)])
+        blobs.append(
+            [
+                _bytes(values, tensor)
+                for values, tensor in zip(moved, (*inputs.tensors, *inputs.cotangents), strict=True)
+            ]
+        )
     return blobs
 
 
@@ -148,25 +181,39 @@ def result_names(spec: Spec) -> list[str]:
 def memory_findings(executed: Executed, where: str) -> list[Finding]:
     """MEM: events of the interpreter, results that nothing wrote, changed arguments, damaged guard zones."""
     findings = [
-        Finding(rule=EVENT_RULES[event["kind"]], line=event["line"] or None, where=where,
-                message=f"{event['kernel']}: {event['kind']} of {event['buffer'] or 'an unknown buffer'} at element "
-                f"{event['offset']} by program {tuple(event['program'])}; expected accesses inside the tensor, of "
-                "values that were written")
+        Finding(
+            rule=EVENT_RULES[event["kind"]],
+            line=event["line"] or None,
+            where=where,
+            message=f"{event['kernel']}: {event['kind']} of {event['buffer'] or 'an unknown buffer'} "
+            f"at element {event['offset']} by program {tuple(event['program'])}; {EXPECTED[event['kind']]}",
+        )
         for event in executed.events
     ]
     findings += [
-        Finding(rule="MEM-UNCOVERED", where=where, message=f"{name}: {count} of its bytes were never written; expected "
-                "every element to be written")
-        for name, count in sorted(executed.uncovered.items()) if count
+        Finding(
+            rule="MEM-UNCOVERED",
+            where=where,
+            message=f"{name}: {count} of its bytes were never written; expected every element to be written",
+        )
+        for name, count in sorted(executed.uncovered.items())
+        if count
     ]
     findings += [
-        Finding(rule="MEM-INPUT-CHANGED", where=where, message=f"{name} was overwritten; expected arguments, and after "
-                "forward its results, to stay as they are")
+        Finding(
+            rule="MEM-INPUT-CHANGED",
+            where=where,
+            message=f"{name} was overwritten; expected arguments, and after "
+            "forward its results, to stay as they are",
+        )
         for name in executed.changed
     ]
     findings += [
-        Finding(rule="MEM-GUARD", where=where, message=f"the guard zone around {name} was overwritten; expected writes "
-                "inside the tensor")
+        Finding(
+            rule="MEM-GUARD",
+            where=where,
+            message=f"the guard zone around {name} was overwritten; expected writes inside the tensor",
+        )
         for name in executed.guards
     ]
     return findings
@@ -188,9 +235,14 @@ def _check_oracle(outcome: Outcome, evaluated: Sequence[Sequence[Float64]]) -> b
     """The reference must be finite on every variant before anything is compared with it."""
     if all(np.isfinite(result).all() for variant in evaluated for result in variant):
         return True
-    outcome.findings.append(Finding(
-        rule="NUM-ORACLE-NONFINITE", where=outcome.case.label, message="the reference or its gradient is not finite in "
-        "float64 on the judge's inputs; expected a definition that is finite over the whole input domain"))
+    outcome.findings.append(
+        Finding(
+            rule="NUM-ORACLE-NONFINITE",
+            where=outcome.case.label,
+            message="the reference or its gradient is not finite in "
+            "float64 on the judge's inputs; expected a definition that is finite over the whole input domain",
+        )
+    )
     return False
 
 
@@ -205,7 +257,9 @@ def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Ma
             _judge(outcome, name, found, parallel=False)
 
 
-def _compare_parallel(outcome: Outcome, got: Sequence[Float64], names: Sequence[str], truth: Sequence[Truth]) -> None:
+def _compare_parallel(
+    outcome: Outcome, got: Sequence[Float64], names: Sequence[str], truth: Sequence[Truth]
+) -> None:
     for values, name, true in zip(got, names, truth, strict=True):
         found = compare(values, true, run_dtype="float32", result_dtype="float32")
         _judge(outcome, name, found, parallel=True)
@@ -216,23 +270,44 @@ def _judge(outcome: Outcome, name: str, found: Comparison, *, parallel: bool) ->
     case = outcome.case
     outcome.ratios[f"parallel {name}" if parallel else name] = found.ratio
     if found.sensitivity > CAP[case.dtype]:
-        outcome.findings.append(Finding(
-            rule="NUM-ILL-CONDITIONED", where=case.label, message=f"{name}: the float64 reference amplifies half an ulp "
-            f"of {case.dtype} beyond {CAP[case.dtype]:g} of its result; expected a definition that rounding does not "
-            "destroy"))
+        outcome.findings.append(
+            Finding(
+                rule="NUM-ILL-CONDITIONED",
+                where=case.label,
+                message=f"{name}: the float64 reference amplifies half an ulp "
+                f"of {case.dtype} beyond {CAP[case.dtype]:g} of its result; expected a definition that "
+                "rounding does not destroy",
+            )
+        )
         return
     if found.ratio <= ADMIT_SHARE:
         return
     gradient = name.startswith("d_")
-    rule = ("GRD-PARALLEL" if gradient else "NUM-PARALLEL") if parallel else _rule_of(name, found, gradient=gradient)
+    rule = (
+        ("GRD-PARALLEL" if gradient else "NUM-PARALLEL")
+        if parallel
+        else _rule_of(name, found, gradient=gradient)
+    )
     who = "the parallel form differs" if parallel else "the kernels differ"
-    outcome.findings.append(Finding(
-        rule=rule, where=case.label, message=f"{name}: {who} from the float64 reference by {_times(found.ratio)} "
-        f"the {case.dtype} tolerance; expected at most {ADMIT_SHARE:g} of it"))
-    outcome.examples.append({
-        "rule": rule, "result": name, "case": case.label, "index": list(found.where or ()),
-        "expected": found.expected, "got": found.got, "ratio": found.ratio,
-    })
+    outcome.findings.append(
+        Finding(
+            rule=rule,
+            where=case.label,
+            message=f"{name}: {who} from the float64 reference by {_times(found.ratio)} "
+            f"the {case.dtype} tolerance; expected at most {ADMIT_SHARE:g} of it",
+        )
+    )
+    outcome.examples.append(
+        {
+            "rule": rule,
+            "result": name,
+            "case": case.label,
+            "index": list(found.where or ()),
+            "expected": found.expected,
+            "got": found.got,
+            "ratio": found.ratio,
+        }
+    )
 
 
 def _rule_of(name: str, found: Comparison, *, gradient: bool) -> str:

@@ -1,7 +1,7 @@
 """One candidate's confined workers, and the questions the judge may ask them.
 
-Answers come from processes that ran hostile code: the plan is parsed strictly, the executor's and the oracle's blobs
-are sized before they are used, and a worker that fails is a finding, not an exception.
+Answers come from processes that ran hostile code: the plan is parsed strictly, the executor's and the
+oracle's blobs are sized before they are used, and a worker that fails is a finding, not an exception.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from verify.dtypes import FORMATS, to_float64
+from verify.dtypes import FORMATS, Float64, to_float64
 from verify.errors import InfrastructureError
 from verify.findings import Finding
-from verify.judge.inputs import CaseInputs, Float64, stack_raw
+from verify.judge.inputs import CaseInputs, stack_raw
 from verify.plan.format import Plan, PlanError
 from verify.plan.request import TraceRequest
 from verify.sandbox.client import Limits, RemoteRefusal, Server, Worker, WorkerFailure
@@ -66,15 +66,17 @@ class Session:
         self._workers: dict[str, Worker] = {}
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         for role in WORKER_RULES:
             self._workers[role] = self._server.worker(
-                role, source=self.mechanism.source.encode(), limits=self._limits)
+                role, source=self.mechanism.source.encode(), limits=self._limits
+            )
             self._threads[role] = ThreadPoolExecutor(max_workers=1, thread_name_prefix=role)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for worker in self._workers.values():
             worker.kill()
         for thread in self._threads.values():
@@ -87,19 +89,32 @@ class Session:
             try:
                 worker.close()
             except WorkerFailure as failure:
-                findings.append(Finding(rule=WORKER_RULES[role][0], message=f"{WORKER_RULES[role][1]} said more than "
-                                        f"it was asked ({failure.kind}): {failure.detail}; expected one answer a question"))
+                findings.append(
+                    Finding(
+                        rule=WORKER_RULES[role][0],
+                        message=f"{WORKER_RULES[role][1]} said more than "
+                        f"it was asked ({failure.kind}): {failure.detail}; expected one answer a question",
+                    )
+                )
         return findings
 
     def trace(self, request: TraceRequest, where: str) -> Plan:
         """The launch plan for a request. Raises Rejected."""
-        header, blobs = self._ask("trace", "trace", {
-            "request": request.to_json(), "kernels": list(self.mechanism.kernels),
-        }, (), where)
+        header, blobs = self._ask(
+            "trace",
+            "trace",
+            {
+                "request": request.to_json(),
+                "kernels": list(self.mechanism.kernels),
+            },
+            (),
+            where,
+        )
         sizes = {name: layout.nbytes for name, layout in request.arguments.items()}
+        if set(header) != {"plan"} or blobs:
+            message = f"expected one plan, got {sorted(header)} and {len(blobs)} blobs"
+            raise Rejected(Finding(rule="CON-PLAN", message=message, where=where))
         try:
-            if set(header) != {"plan"} or blobs:
-                raise PlanError(f"expected one plan, got {sorted(header)} and {len(blobs)} blobs")
             return Plan.from_json(header["plan"], kernels=self.mechanism.kernels, arguments=sizes)
         except PlanError as error:
             raise Rejected(Finding(rule="CON-PLAN", message=f"{error}", where=where)) from None
@@ -108,63 +123,114 @@ class Session:
         """Run a plan in the instrumented interpreter, in the background."""
         return self._threads["execute"].submit(self._execute, plan, inputs, where, poison)
 
-    def evaluate(self, function: str, inputs: CaseInputs, variants: Sequence[Sequence[bytes]], where: str, *,
-                 dtype: str = "float64", gradients: bool = True) -> Future[list[list[Float64]]]:
+    def evaluate(
+        self,
+        function: str,
+        inputs: CaseInputs,
+        variants: Sequence[Sequence[bytes]],
+        where: str,
+        *,
+        dtype: str = "float64",
+        gradients: bool = True,
+    ) -> Future[list[list[Float64]]]:
         """Run `reference` or `parallel` on each variant of the tensors (and cotangents), in the background.
 
         Each answer lists output, states and, with `gradients`, the gradient of every differentiable tensor.
         """
-        return self._threads["oracle"].submit(self._evaluate, function, inputs, variants, where, dtype, gradients)
+        return self._threads["oracle"].submit(
+            self._evaluate, function, inputs, variants, where, dtype, gradients
+        )
 
     def _execute(self, plan: Plan, inputs: CaseInputs, where: str, poison: int) -> Executed:
         spec = self.mechanism.spec
         raw = {tensor.name: tensor.raw for tensor in (*inputs.tensors, *inputs.cotangents)}
         order = [buffer.argument for buffer in plan.buffers if buffer.argument is not None]
         names = ([entry.name for entry in spec.state], [entry.name for entry in spec.differentiated])
-        header, blobs = self._ask("execute", "run", {
-            "plan": plan.to_json(), "kernels": list(self.mechanism.kernels), "state": names[0],
-            "gradients": names[1], "poison": poison,
-        }, [raw[name] for name in order], where)
+        header, blobs = self._ask(
+            "execute",
+            "run",
+            {
+                "plan": plan.to_json(),
+                "kernels": list(self.mechanism.kernels),
+                "state": names[0],
+                "gradients": names[1],
+                "poison": poison,
+            },
+            [raw[name] for name in order],
+            where,
+        )
         refs = dict(plan.results(*names))
         if header["results"] != sorted(refs) or len(blobs) != len(refs):
             raise JudgeBroken(f"the executor answered {header['results']}, expected {sorted(refs)}")
         results = {
-            name: to_float64(np.frombuffer(blob, FORMATS[refs[name].dtype].storage), refs[name].dtype)
-            .reshape(refs[name].shape) for name, blob in zip(header["results"], blobs, strict=True)
+            name: to_float64(
+                np.frombuffer(blob, FORMATS[refs[name].dtype].storage), refs[name].dtype
+            ).reshape(refs[name].shape)
+            for name, blob in zip(header["results"], blobs, strict=True)
         }
         return Executed(
-            results=results, raw=dict(zip(header["results"], blobs, strict=True)), uncovered=header["uncovered"],
-            changed=tuple(header["changed"]), guards=tuple(header["guards"]), events=tuple(header["events"]),
+            results=results,
+            raw=dict(zip(header["results"], blobs, strict=True)),
+            uncovered=header["uncovered"],
+            changed=tuple(header["changed"]),
+            guards=tuple(header["guards"]),
+            events=tuple(header["events"]),
             counters=header["counters"],
         )
 
-    def _evaluate(self, function: str, inputs: CaseInputs, variants: Sequence[Sequence[bytes]], where: str,
-                  dtype: str, gradients: bool) -> list[list[Float64]]:
+    def _evaluate(
+        self,
+        function: str,
+        inputs: CaseInputs,
+        variants: Sequence[Sequence[bytes]],
+        where: str,
+        dtype: str,
+        gradients: bool,
+    ) -> list[list[Float64]]:
         spec = self.mechanism.spec
         entries = spec.differentiated
         cotangents = inputs.cotangents if gradients else ()
         tensors = (*inputs.tensors, *cotangents)
-        header, blobs = self._ask("oracle", "evaluate", {
-            "function": function, "inputs": len(spec.arguments), "constants": dict(spec.constants),
-            "shapes": [list(tensor.values.shape) for tensor in tensors],
-            "dtypes": ["int64" if tensor.domain == "index" else dtype for tensor in tensors],
-            "differentiable": [entry.differentiable for entry in entries], "cotangents": len(cotangents),
-            "variants": len(variants),
-        }, [blob for variant in variants for blob in variant], where)
+        header, blobs = self._ask(
+            "oracle",
+            "evaluate",
+            {
+                "function": function,
+                "inputs": len(spec.arguments),
+                "constants": dict(spec.constants),
+                "shapes": [list(tensor.values.shape) for tensor in tensors],
+                "dtypes": ["int64" if tensor.domain == "index" else dtype for tensor in tensors],
+                "differentiable": [entry.differentiable for entry in entries],
+                "cotangents": len(cotangents),
+                "variants": len(variants),
+            },
+            [blob for variant in variants for blob in variant],
+            where,
+        )
         shapes = expected_shapes(spec, inputs, gradients=gradients)
         if header["shapes"] != [list(shape) for shape in shapes]:
-            raise Rejected(Finding(
-                rule="CON-REFERENCE", where=where,
-                message=f"{function}: expected results of shapes {_shapes(shapes)}, got {_shapes(header['shapes'])}"))
+            raise Rejected(
+                Finding(
+                    rule="CON-REFERENCE",
+                    where=where,
+                    message=f"{function}: expected results of shapes {_shapes(shapes)}, "
+                    f"got {_shapes(header['shapes'])}",
+                )
+            )
         results: list[list[Float64]] = []
         for variant in range(len(variants)):
-            part = blobs[variant * len(shapes):(variant + 1) * len(shapes)]
-            results.append([np.frombuffer(blob, dtype).reshape(shape).astype(np.float64)
-                            for blob, shape in zip(part, shapes, strict=True)])
+            part = blobs[variant * len(shapes) : (variant + 1) * len(shapes)]
+            results.append(
+                [
+                    np.frombuffer(blob, dtype).reshape(shape).astype(np.float64)
+                    for blob, shape in zip(part, shapes, strict=True)
+                ]
+            )
         return results
 
-    def _ask(self, role: str, method: str, header: dict[str, Any], blobs: Sequence[bytes],
-             where: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _ask(
+        self, role: str, method: str, header: dict[str, Any], blobs: Sequence[bytes], where: str
+    ) -> tuple[dict[str, Any], list[bytes]]:
         try:
             return self._workers[role].call(method, header, blobs)
         except RemoteRefusal as refusal:
@@ -174,18 +240,25 @@ class Session:
             rule, what = WORKER_RULES[role]
             if failure.kind == "timeout":
                 rule = "ADM-TIMEOUT"
-            raise Rejected(Finding(
-                rule=rule, where=where,
-                message=f"{what} ended without an answer ({failure.kind}): {failure.detail}; expected it to return",
-            )) from None
+            raise Rejected(
+                Finding(
+                    rule=rule,
+                    where=where,
+                    message=f"{what} ended without an answer ({failure.kind}): {failure.detail}; "
+                    "expected it to return",
+                )
+            ) from None
 
 
 def expected_shapes(spec: Spec, inputs: CaseInputs, *, gradients: bool) -> list[tuple[int, ...]]:
     """Shapes of output, states and, if asked, the gradients of the differentiable tensors."""
     shapes = [tensor.values.shape for tensor in inputs.cotangents]
     if gradients:
-        shapes += [tensor.values.shape for tensor, entry in zip(inputs.tensors, spec.differentiated, strict=True)
-                   if entry.differentiable]
+        shapes += [
+            tensor.values.shape
+            for tensor, entry in zip(inputs.tensors, spec.differentiated, strict=True)
+            if entry.differentiable
+        ]
     return shapes
 
 

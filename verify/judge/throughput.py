@@ -1,8 +1,9 @@
 """THR without a device: a plain roofline estimate, marked `predicted`.
 
-Tensor-core work is counted by the interpreter at three lengths, where a polynomial of degree two in T is exact for
-linear and quadratic mechanisms alike, and extended to the reference shapes; memory traffic is each launch's distinct
-buffers, once. Time = sum over launches of max(compute, memory) plus a launch cost: a lower bound, not a forecast.
+Tensor-core work is counted by the interpreter at three lengths, where a polynomial of degree two in T is
+exact for linear and quadratic mechanisms alike, and extended to the reference shapes; memory traffic is each
+launch's distinct buffers, once. Time = sum over launches of max(compute, memory) plus a launch cost: a lower
+bound, not a forecast.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from verify.plan.format import Launch, Plan, TensorRef
 from verify.source.contract import Spec
 
 H100 = {"bfloat16_flops": 989e12, "dram_bytes": 3.35e12, "launch_seconds": 3e-6}
-"""H100 SXM: dense bfloat16 tensor-core rate and HBM3 bandwidth from NVIDIA's data sheet; launch cost is a guess."""
+"""H100 SXM: dense bfloat16 tensor-core rate and HBM3 bandwidth from NVIDIA's data sheet; launch cost is a
+guess.
+"""
 
 SHAPES = ({"B": 4, "T": 4096, "H": 16, "D": 64}, {"B": 2, "T": 8192, "H": 16, "D": 128})
 """The reference shapes (D stands for K, V and D)."""
@@ -37,7 +40,7 @@ def estimate(session: Session, seed: int) -> list[dict[str, Any]]:
             name: max(0.0, _extend(lengths, [counts.get(name, 0.0) for counts in flops], shape["T"]))
             for name in kernels
         }
-        plan = _plan(session, shape, seed)
+        plan = _plan(session, shape)
         rows.append(_roofline(plan, per_kernel, shape))
     return rows
 
@@ -65,7 +68,7 @@ def _case(spec: Spec, shape: Mapping[str, int]) -> Case:
     return Case(sizes=tuple(sizes), dtype="bfloat16")
 
 
-def _plan(session: Session, shape: Mapping[str, int], seed: int) -> Plan:
+def _plan(session: Session, shape: Mapping[str, int]) -> Plan:
     """The plan at the full shape; only layouts are needed, no data is made."""
     case = _case(session.mechanism.spec, shape)
     return session.trace(dense_request(session.mechanism, case), f"T={shape['T']}, bfloat16")
@@ -81,8 +84,15 @@ def _roofline(plan: Plan, flops: Mapping[str, float], shape: Mapping[str, int]) 
         seconds += max(done / H100["bfloat16_flops"], moved / H100["dram_bytes"]) + H100["launch_seconds"]
         traffic, work = traffic + moved, work + done
     tokens = shape["B"] * shape["T"]
-    return {"shape": dict(shape), "device": "H100 (model)", "microseconds": seconds * 1e6, "dram_bytes": traffic,
-            "dot_flops": work, "launches": len(launches), "tokens_per_second": tokens / seconds}
+    return {
+        "shape": dict(shape),
+        "device": "H100 (model)",
+        "microseconds": seconds * 1e6,
+        "dram_bytes": traffic,
+        "dot_flops": work,
+        "launches": len(launches),
+        "tokens_per_second": tokens / seconds,
+    }
 
 
 def _footprint(plan: Plan, launch: Launch) -> int:

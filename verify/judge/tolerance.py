@@ -1,9 +1,10 @@
 """How far a result may be from the float64 oracle, and how far it is.
 
-The tolerance belongs to the judge: the oracle is run again on inputs moved by half an ulp of the run's dtype, and the
-change of its result, joined with one rounding of the result, is what no implementation can be blamed for (tol0).
-A kernel gets c times that. Errors and tolerances are root mean squares over small windows of neighbouring elements
-(whole rows where a row is long enough), so a wrong tail or one wrong row is not averaged away by a large tensor.
+The tolerance belongs to the judge: the oracle is run again on inputs moved by half an ulp of the run's dtype,
+and the change of its result, joined with one rounding of the result, is what no implementation can be blamed
+for (tol0). A kernel gets c times that. Errors and tolerances are root mean squares over small windows of
+neighbouring elements (whole rows where a row is long enough), so a wrong tail or one wrong row is not
+averaged away by a large tensor.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from verify.dtypes import FORMATS, narrow, to_float64, ulp
-
-Float64 = npt.NDArray[np.float64]
+from verify.dtypes import FORMATS, Float64, narrow, to_float64, ulp
 
 FACTOR: Mapping[str, float] = {"float32": 40.0, "bfloat16": 6.0, "float16": 6.0}
 """c per dtype of the run. Chosen from the margins of honest kernels and of wrong ones (`nox -s margins`)."""
 
 CAP: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.3, "float16": 0.1}
-"""The largest tol0, relative to the result: beyond it the definition itself amplifies rounding and is refused."""
+"""The largest tol0, relative to the result: beyond it the definition itself amplifies rounding and is
+refused.
+"""
 
 WINDOW = 64
 """Elements per window: enough for the RMS of three perturbations to be a stable yardstick (about 9%)."""
@@ -35,7 +35,8 @@ UNDERFLOW = 1e-30
 class Comparison:
     """`ratio` is the largest error / tolerance over all windows (inf where shapes or finiteness differ).
 
-    `where` is the index of the worst element; `sensitivity` is tol0 relative to the result, for the cap.
+    `where` is the index of the worst element; `sensitivity` is tol0 relative to the result or, for a gradient
+    that cancels, to its terms.
     """
 
     ratio: float
@@ -49,9 +50,9 @@ class Comparison:
 class Truth:
     """What one result should be, and how well arithmetic can know it.
 
-    `oracle` is the float64 reference's; `perturbed` the same on half-ulp perturbations of the inputs (three or more);
-    `eager` the reference's in plain float32, which shows where exact values cancel; `terms` is the size of the terms
-    that make up a gradient (see `gradient_terms`), 0 for other results.
+    `oracle` is the float64 reference's; `perturbed` the same on half-ulp perturbations of the inputs (three
+    or more); `eager` the reference's in plain float32, which shows where exact values cancel; `terms` is the
+    size of the terms that make up a gradient (see `gradient_terms`), 0 for other results.
     """
 
     oracle: Float64
@@ -70,26 +71,34 @@ def compare(got: Float64, truth: Truth, *, run_dtype: str, result_dtype: str) ->
     finite = np.isfinite(got)
     if not finite.all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        return Comparison(ratio=np.inf, where=where, sensitivity=0.0, expected=float(oracle[where]),
-                          got=float(got[where]))
+        return Comparison(
+            ratio=np.inf, where=where, sensitivity=0.0, expected=float(oracle[where]), got=float(got[where])
+        )
     change = yardstick(oracle, truth.perturbed, result_dtype)
     scale, level = _rms(oracle), _rms(change)
-    sensitivity = level / scale if scale > 0.0 else 0.0
+    size = max(scale, truth.terms)
+    sensitivity = level / size if size > 0.0 else 0.0
     least = _least(truth, run_dtype, sensitivity)
     error = got - oracle
     ratios = _windows_rms(error) / (FACTOR[run_dtype] * np.maximum(_windows_rms(change), least))
     whole = _rms(error) / (FACTOR[run_dtype] * max(level, float(least.min())))
     spread = np.maximum(change, max(float(least.min()), 0.1 * level))
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(error) / spread)), got.shape))
-    return Comparison(ratio=max(float(ratios.max()), whole), where=where, sensitivity=sensitivity,
-                      expected=float(oracle[where]), got=float(got[where]))
+    return Comparison(
+        ratio=max(float(ratios.max()), whole),
+        where=where,
+        sensitivity=sensitivity,
+        expected=float(oracle[where]),
+        got=float(got[where]),
+    )
 
 
 def gradient_terms(results: Sequence[tuple[Float64, Float64]], tensor: Float64) -> float:
-    """The size that a gradient by `tensor` has where nothing cancels: |result| |cotangent| / |tensor|, per element.
+    """The size that a gradient by `tensor` has where nothing cancels: |result| |cotangent| / |tensor|, per
+    element.
 
-    `results` are (result, cotangent) pairs. A result that does not depend on a tensor, or only through a quotient, has
-    a gradient far below this, made of terms of this size.
+    `results` are (result, cotangent) pairs. A result that does not depend on a tensor, or only through a
+    quotient, has a gradient far below this, made of terms of this size.
     """
     size = float(np.linalg.norm(tensor)) or 1.0
     whole = sum(float(np.linalg.norm(result) * np.linalg.norm(cotangent)) for result, cotangent in results)
@@ -99,10 +108,10 @@ def gradient_terms(results: Sequence[tuple[Float64, Float64]], tensor: Float64) 
 def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     """Per window, the least yardstick.
 
-    A window whose few perturbations happen to cancel is not held to less than the tensor's typical sensitivity. One
-    whose exact value cancels (a gradient that a quotient makes zero) is allowed what plain arithmetic does there, which
-    the float32 run of the reference shows, but never more than one unit of the dtype at the scale of the tensor or its terms: a
-    reference that computes badly on purpose gains nothing.
+    A window whose few perturbations happen to cancel is not held to less than the tensor's typical
+    sensitivity. One whose exact value cancels (a gradient that a quotient makes zero) is allowed what plain
+    arithmetic does there, which the float32 run of the reference shows, but never more than one unit of the
+    dtype at the scale of the tensor or its terms: a reference that computes badly on purpose gains nothing.
     """
     oracle, eager = truth.oracle, truth.eager
     unit = 2.0 ** -((FORMATS[run_dtype].mantissa_bits or 0) + 1)
@@ -119,7 +128,8 @@ def yardstick(oracle: Float64, perturbed: Sequence[Float64], result_dtype: str) 
         total += (other - oracle) ** 2
     rounding = to_float64(narrow(oracle, result_dtype), result_dtype) - oracle
     rounding = np.maximum(np.abs(rounding), ulp(oracle, result_dtype) / np.sqrt(12.0))
-    return np.sqrt(total / max(1, len(perturbed)) + rounding**2)
+    joined: Float64 = np.sqrt(total / max(1, len(perturbed)) + rounding**2)
+    return joined
 
 
 def _rms(values: Float64) -> float:
@@ -132,10 +142,7 @@ def _windows_rms(values: Float64) -> Float64:
     (B, T, H, ...) tensors are taken head by head, so that a window is a run of tokens of one head.
     """
     rows = np.moveaxis(values, 1, 2) if values.ndim >= 3 else values
-    if rows.ndim >= 2:
-        rows = rows.reshape(-1, rows.shape[-2] * rows.shape[-1])
-    else:
-        rows = rows.reshape(1, -1)
+    rows = rows.reshape(-1, rows.shape[-2] * rows.shape[-1]) if rows.ndim >= 2 else rows.reshape(1, -1)
     width = values.shape[-1] if values.ndim >= 4 else 1
     window = max(width, WINDOW // max(1, width) * max(1, width))
     count = rows.shape[1]

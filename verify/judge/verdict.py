@@ -1,4 +1,6 @@
-"""The verdict: decisions only, as canonical bytes. Noisy numbers are kept apart, for `measured/<device>.json`."""
+"""The verdict: decisions only, as canonical bytes. Noisy numbers are kept apart, for
+`measured/<device>.json`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ FULL_ISOLATION = "landlock+seccomp"
 class Verdict:
     """What the judge decided about one source, and how each claim was shown.
 
-    `measured` and `plan_cases` never enter the bytes: the same source under the same rules gives the same bytes.
+    `measured` and `plan_cases` never enter the bytes: the same source under the same rules gives the same
+    bytes.
     """
 
     source_hash: str
@@ -49,11 +52,17 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "admission": self.admission, "depth": self.depth, "evidence": dict(self.evidence),
-            "findings": [finding.to_json() for finding in self.findings], "isolation": self.isolation,
-            "plan_seed": f"{self.plan_seed:016x}", "rules": self.rules, "skeleton": self.skeleton,
+            "admission": self.admission,
+            "depth": self.depth,
+            "evidence": dict(self.evidence),
+            "findings": [finding.to_json() for finding in self.findings],
+            "isolation": self.isolation,
+            "plan_seed": f"{self.plan_seed:016x}",
+            "rules": self.rules,
+            "skeleton": self.skeleton,
             "source_hash": self.source_hash,
-            "stages": {stage: self.stages[stage] for stage in STAGES if stage in self.stages}, "triton": self.triton,
+            "stages": {stage: self.stages[stage] for stage in STAGES if stage in self.stages},
+            "triton": self.triton,
         }
 
     def to_bytes(self) -> bytes:
@@ -67,8 +76,19 @@ class Verdict:
             fields = json.loads(data)
         except ValueError as error:
             raise ValueError(f"verdict.json: expected JSON, got {error}") from None
-        expected = {"admission", "depth", "evidence", "findings", "isolation", "plan_seed", "rules", "skeleton",
-                    "source_hash", "stages", "triton"}
+        expected = {
+            "admission",
+            "depth",
+            "evidence",
+            "findings",
+            "isolation",
+            "plan_seed",
+            "rules",
+            "skeleton",
+            "source_hash",
+            "stages",
+            "triton",
+        }
         if not isinstance(fields, dict) or set(fields) != expected:
             got = sorted(fields) if isinstance(fields, dict) else type(fields).__name__
             raise ValueError(f"verdict.json: expected the fields {sorted(expected)}, got {got}")

@@ -1,1 +1,3 @@
-"""Launch plans: what a mechanism's wrappers compile to. `format` is the data, `tracer` makes it, `executor` runs it."""
+"""Launch plans: what a mechanism's wrappers compile to. `format` is the data, `tracer` makes it, `executor`
+runs it.
+"""

@@ -1,7 +1,7 @@
 """Run a launch plan in the instrumented interpreter. With the kernels, this is the only code that meets data.
 
-Every buffer of the plan lies in one arena with guard zones; scratch starts poisoned and never-written. The wrappers
-are not here: a plan is data, and fills and copies are ours.
+Every buffer of the plan lies in one arena with guard zones; scratch starts poisoned and never-written. The
+wrappers are not here: a plan is data, and fills and copies are ours.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Array = npt.NDArray[np.generic]
 class Execution:
     """What came out of one run of a plan.
 
-    `results` maps "output", "<state>" and "d_<tensor>" to raw contiguous storage; `uncovered` counts, for each result,
-    the bytes that nothing wrote; `changed` names the arguments, and the results of forward, that a later step
-    overwrote; `guards` names the buffers around which guard bytes changed.
+    `results` maps "output", "<state>" and "d_<tensor>" to raw contiguous storage; `uncovered` counts, for
+    each result, the bytes that nothing wrote; `changed` names the arguments, and the results of forward, that
+    a later step overwrote; `guards` names the buffers around which guard bytes changed.
     """
 
     results: dict[str, bytes]
@@ -41,7 +41,9 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRun:
-    """What one phase (forward or backward) of a plan left: `results` as raw contiguous storage, `kept` as whole buffers."""
+    """What one phase (forward or backward) of a plan left: `results` as raw contiguous storage, `kept` as
+    whole buffers.
+    """
 
     results: tuple[bytes, ...]
     kept: dict[int, bytes]
@@ -49,28 +51,40 @@ class PhaseRun:
 
 
 class PlanExecutor:
-    """Executes plans of one mechanism. `source` holds only its `@triton.jit` functions, at their original lines."""
+    """Executes plans of one mechanism. `source` holds only its `@triton.jit` functions, at their original
+    lines.
+    """
 
     def __init__(self, source: str, *, limits: WorkLimits) -> None:
         self._kernels = load_kernels(source, "<mechanism>")
         self._limits = limits
 
-    def run(self, plan: Plan, arguments: Mapping[str, bytes | memoryview], names: tuple[tuple[str, ...], tuple[str, ...]],
-            *, poison: int) -> Execution:
+    def run(
+        self,
+        plan: Plan,
+        arguments: Mapping[str, bytes | memoryview],
+        names: tuple[tuple[str, ...], tuple[str, ...]],
+        *,
+        poison: int,
+    ) -> Execution:
         """Run forward, and backward if the plan has one.
 
-        `arguments` holds the raw bytes of every argument buffer; `names` are the state names and the names of the
-        gradients' tensors, in SPEC order; `poison` is the byte that unwritten scratch starts with.
-        Raises `WorkLimitExceeded` when the kernels do more work than the judge allows.
+        `arguments` holds the raw bytes of every argument buffer; `names` are the state names and the names of
+        the gradients' tensors, in SPEC order; `poison` is the byte that unwritten scratch starts with. Raises
+        `WorkLimitExceeded` when the kernels do more work than the judge allows.
         """
-        arena, buffers = _lay_out(plan, {plan.argument(name): data for name, data in arguments.items()}, poison)
+        arena, buffers = _lay_out(
+            plan, {plan.argument(name): data for name, data in arguments.items()}, poison
+        )
         before = _digests(plan, buffers)
         counters = Counters()
         for step in plan.forward:
-            self._step(step, arena, buffers, counters)
-        handed_out = {name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")}
+            self._step(step, arena, buffers, counters, conflicts=True)
+        handed_out = {
+            name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")
+        }
         for step in plan.backward:
-            self._step(step, arena, buffers, counters)
+            self._step(step, arena, buffers, counters, conflicts=True)
         results, uncovered = {}, {}
         for name, ref in plan.results(*names):
             written = _written(buffers[ref.buffer], ref)
@@ -78,18 +92,34 @@ class PlanExecutor:
             uncovered[name] = int(written.size - np.count_nonzero(written))
         after = _digests(plan, buffers)
         changed = [name for name in before if before[name] != after[name]]
-        changed += [name for name, ref in plan.results(*names) if handed_out.get(name, b"") not in (b"", _bytes(buffers, ref))]
+        changed += [
+            name
+            for name, ref in plan.results(*names)
+            if handed_out.get(name, b"") not in (b"", _bytes(buffers, ref))
+        ]
         return Execution(
-            results=results, uncovered=uncovered, changed=tuple(sorted(changed)),
-            guards=arena.damaged_guards(), events=arena.events, counters=asdict(counters),
+            results=results,
+            uncovered=uncovered,
+            changed=tuple(sorted(changed)),
+            guards=arena.damaged_guards(),
+            events=arena.events,
+            counters=asdict(counters),
         )
 
-    def run_phase(self, plan: Plan, steps: Sequence[Step], contents: Mapping[int, bytes | memoryview], *,
-                  results: Sequence[TensorRef], keep: Collection[int], poison: int) -> PhaseRun:
+    def run_phase(
+        self,
+        plan: Plan,
+        steps: Sequence[Step],
+        contents: Mapping[int, bytes | memoryview],
+        *,
+        results: Sequence[TensorRef],
+        keep: Collection[int],
+        poison: int,
+    ) -> PhaseRun:
         """Run `plan.forward` or `plan.backward` by itself, for a caller that holds the buffers in between.
 
-        `contents` maps buffer ids to the bytes they start with (arguments; in backward also what forward kept); the
-        other buffers start poisoned. Raises `WorkLimitExceeded`.
+        `contents` maps buffer ids to the bytes they start with (arguments; in backward also what forward
+        kept); the other buffers start poisoned. Raises `WorkLimitExceeded`.
         """
         arena, buffers = _lay_out(plan, contents, poison)
         counters = Counters()
@@ -97,18 +127,28 @@ class PlanExecutor:
             self._step(step, arena, buffers, counters)
         return PhaseRun(
             results=tuple(_bytes(buffers, ref) for ref in results),
-            kept={index: buffers[index].bytes.tobytes() for index in keep}, events=arena.events,
+            kept={index: buffers[index].bytes.tobytes() for index in keep},
+            events=arena.events,
         )
 
-    def _step(self, step: Step, arena: Arena, buffers: list[Buffer], counters: Counters) -> None:
+    def _step(
+        self, step: Step, arena: Arena, buffers: list[Buffer], counters: Counters, *, conflicts: bool = False
+    ) -> None:
         if isinstance(step, Launch):
             values = {name: _kernel_argument(value, buffers) for name, value in step.arguments}
-            run_launch(self._kernels[step.kernel], values, grid=step.grid, arena=arena, counters=counters,
-                       limits=self._limits)
+            run_launch(
+                self._kernels[step.kernel],
+                values,
+                grid=step.grid,
+                arena=arena,
+                counters=counters,
+                limits=self._limits,
+                conflicts=conflicts,
+            )
             return
         target = buffers[step.out.buffer]
         if isinstance(step, Fill):
-            _view(target.bytes, step.out)[...] = narrow(np.float64(step.value), step.out.dtype)
+            _view(target.bytes, step.out)[...] = narrow(np.array(step.value), step.out.dtype)
             _written(target, step.out)[...] = True
             return
         source = buffers[step.source.buffer]
@@ -123,8 +163,12 @@ def convert(values: Array, step: Copy) -> Array:
     return narrow(widen(values, step.source.dtype), step.out.dtype)
 
 
-def _lay_out(plan: Plan, contents: Mapping[int, bytes | memoryview], poison: int) -> tuple[Arena, list[Buffer]]:
-    """The plan's buffers in one arena; those with contents count as written. The index keeps equal labels apart."""
+def _lay_out(
+    plan: Plan, contents: Mapping[int, bytes | memoryview], poison: int
+) -> tuple[Arena, list[Buffer]]:
+    """The plan's buffers in one arena; those with contents count as written. The index keeps equal labels
+    apart.
+    """
     arena = Arena()
     buffers = [
         arena.add(decl.argument or f"{decl.label} (buffer {index})", decl.nbytes, written=index in contents)
@@ -144,7 +188,8 @@ def _bytes(buffers: list[Buffer], ref: TensorRef) -> bytes:
 def _digests(plan: Plan, buffers: list[Buffer]) -> dict[str, bytes]:
     return {
         decl.argument: hashlib.blake2b(buffer.bytes.tobytes(), digest_size=16).digest()
-        for decl, buffer in zip(plan.buffers, buffers, strict=True) if decl.argument is not None
+        for decl, buffer in zip(plan.buffers, buffers, strict=True)
+        if decl.argument is not None
     }
 
 
@@ -154,13 +199,14 @@ def _view(data: npt.NDArray[np.uint8], ref: TensorRef) -> Array:
     start, stop = ref.span()
     if start == stop:
         return np.zeros(ref.shape, form.storage)
-    flat = data[: len(data) // form.itemsize * form.itemsize].view(form.storage)[ref.offset:]
+    flat = data[: len(data) // form.itemsize * form.itemsize].view(form.storage)[ref.offset :]
     strides = tuple(stride * form.itemsize for stride in ref.strides)
     return np.lib.stride_tricks.as_strided(flat, ref.shape, strides)
 
 
 def _written(buffer: Buffer, ref: TensorRef) -> npt.NDArray[np.bool_]:
-    """Per element: has its first byte been written? A writable view of the buffer's shadow, all bytes of an element.
+    """Per element: has its first byte been written? A writable view of the buffer's shadow, all bytes of an
+    element.
 
     Kernels write whole elements, so the shadow of the view has one trailing axis of `itemsize` bytes.
     """
@@ -175,7 +221,9 @@ def _written(buffer: Buffer, ref: TensorRef) -> npt.NDArray[np.bool_]:
 
 def _kernel_argument(value: Argument, buffers: list[Buffer]) -> PointerArg | int | float | bool | str | None:
     if isinstance(value, TensorRef):
-        return PointerArg(buffer=buffers[value.buffer], byte_offset=value.offset * value.itemsize, dtype=value.dtype)
+        return PointerArg(
+            buffer=buffers[value.buffer], byte_offset=value.offset * value.itemsize, dtype=value.dtype
+        )
     if isinstance(value, DtypeName):
         return value.name
     return value

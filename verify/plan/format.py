@@ -18,8 +18,16 @@ MAX_BUFFERS = 1024
 MAX_BUFFER_BYTES = 1 << 34
 MAX_RANK = 8
 TRITON_DTYPES = {
-    "float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "int16": "int16",
-    "int32": "int32", "int64": "int64", "uint8": "uint8", "bool": "int1",
+    "float64": "fp64",
+    "float32": "fp32",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "int8": "int8",
+    "int16": "int16",
+    "int32": "int32",
+    "int64": "int64",
+    "uint8": "uint8",
+    "bool": "int1",
 }
 
 
@@ -64,7 +72,10 @@ class TensorRef:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "buffer": self.buffer, "dtype": self.dtype, "shape": list(self.shape), "strides": list(self.strides),
+            "buffer": self.buffer,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "strides": list(self.strides),
             "offset": self.offset,
         }
 
@@ -81,7 +92,9 @@ Argument = TensorRef | DtypeName | int | float | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class BufferDecl:
-    """One allocation. `argument` names what the caller supplies ("q", "S", "d_output", "d_S"); None is scratch."""
+    """One allocation. `argument` names what the caller supplies ("q", "S", "d_output", "d_S"); None is
+    scratch.
+    """
 
     nbytes: int
     argument: str | None
@@ -90,6 +103,8 @@ class BufferDecl:
 
 @dataclass(frozen=True, kw_only=True)
 class Fill:
+    """Every element of `out` becomes `value`, rounded to its dtype."""
+
     out: TensorRef
     value: float
     line: int
@@ -106,6 +121,8 @@ class Copy:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
+    """One kernel launch: arguments by parameter name, constexprs included."""
+
     kernel: str
     arguments: tuple[tuple[str, Argument], ...]
     grid: tuple[int, int, int]
@@ -145,7 +162,9 @@ class Plan:
         raise KeyError(name)
 
     def results(self, states: Sequence[str], gradients: Sequence[str]) -> list[tuple[str, TensorRef]]:
-        """(name, tensor) of every result: "output", the states by name, and "d_<name>" of the gradients that are there."""
+        """(name, tensor) of every result: "output", the states by name, and "d_<name>" of the gradients that
+        are there.
+        """
         pairs = [("output", self.output), *zip(states, self.state, strict=True)]
         if self.gradients is not None:
             named = zip(gradients, self.gradients, strict=True)
@@ -168,8 +187,8 @@ class Plan:
     def from_json(cls, data: Any, *, kernels: Sequence[str], arguments: Mapping[str, int]) -> Plan:
         """Check and build a plan from untrusted JSON.
 
-        `kernels` are the names that may be launched; `arguments` maps each argument that the caller supplies to the
-        byte size of its buffer. Raises PlanError.
+        `kernels` are the names that may be launched; `arguments` maps each argument that the caller supplies
+        to the byte size of its buffer. Raises PlanError.
         """
         reader = _Reader(kernels=frozenset(kernels), arguments=dict(arguments))
         return reader.plan(data)
@@ -191,8 +210,12 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     if isinstance(step, Copy):
         return {"op": "copy", "source": step.source.to_json(), "out": step.out.to_json(), "line": step.line}
     return {
-        "op": "launch", "kernel": step.kernel, "grid": list(step.grid), "num_warps": step.num_warps,
-        "num_stages": step.num_stages, "line": step.line,
+        "op": "launch",
+        "kernel": step.kernel,
+        "grid": list(step.grid),
+        "num_warps": step.num_warps,
+        "num_stages": step.num_stages,
+        "line": step.line,
         "arguments": [[name, _value_to_json(value)] for name, value in step.arguments],
     }
 
@@ -206,9 +229,20 @@ class _Reader:
     sizes: tuple[int, ...] = ()
 
     def plan(self, data: Any) -> Plan:
-        fields = self._fields(data, {
-            "plan", "buffers", "forward", "output", "state", "residuals", "backward", "gradients",
-        }, "plan")
+        fields = self._fields(
+            data,
+            {
+                "plan",
+                "buffers",
+                "forward",
+                "output",
+                "state",
+                "residuals",
+                "backward",
+                "gradients",
+            },
+            "plan",
+        )
         if fields["plan"] != 1:
             raise PlanError(f"plan version: expected 1, got {fields['plan']!r}")
         buffers = tuple(self._buffer(item) for item in self._list(fields["buffers"], MAX_BUFFERS, "buffers"))
@@ -224,9 +258,13 @@ class _Reader:
             forward=self._steps(fields["forward"], "forward"),
             output=self._tensor(fields["output"], "output"),
             state=tuple(self._tensor(item, "state") for item in self._list(fields["state"], 16, "state")),
-            residuals=tuple(self._residual(item) for item in self._list(fields["residuals"], 128, "residuals")),
+            residuals=tuple(
+                self._residual(item) for item in self._list(fields["residuals"], 128, "residuals")
+            ),
             backward=self._steps(fields["backward"], "backward"),
-            gradients=None if gradients is None else tuple(
+            gradients=None
+            if gradients is None
+            else tuple(
                 None if item is None else self._tensor(item, "gradients")
                 for item in self._list(gradients, 64, "gradients")
             ),
@@ -241,14 +279,22 @@ class _Reader:
         match data.get("op"):
             case "fill":
                 fields = self._fields(data, {"op", "out", "value", "line"}, "fill")
-                return Fill(out=self._tensor(fields["out"], "fill"), value=_hex_float(fields["value"]),
-                            line=_integer(fields["line"], 0, 1 << 20, "line"))
+                return Fill(
+                    out=self._tensor(fields["out"], "fill"),
+                    value=_hex_float(fields["value"]),
+                    line=_integer(fields["line"], 0, 1 << 20, "line"),
+                )
             case "copy":
                 fields = self._fields(data, {"op", "source", "out", "line"}, "copy")
-                copy = Copy(source=self._tensor(fields["source"], "copy"), out=self._tensor(fields["out"], "copy"),
-                            line=_integer(fields["line"], 0, 1 << 20, "line"))
+                copy = Copy(
+                    source=self._tensor(fields["source"], "copy"),
+                    out=self._tensor(fields["out"], "copy"),
+                    line=_integer(fields["line"], 0, 1 << 20, "line"),
+                )
                 if copy.source.shape != copy.out.shape:
-                    raise PlanError(f"copy: expected equal shapes, got {copy.source.shape} and {copy.out.shape}")
+                    raise PlanError(
+                        f"copy: expected equal shapes, got {copy.source.shape} and {copy.out.shape}"
+                    )
                 return copy
             case "launch":
                 return self._launch(data)
@@ -257,11 +303,14 @@ class _Reader:
 
     def _launch(self, data: Any) -> Launch:
         fields = self._fields(
-            data, {"op", "kernel", "grid", "num_warps", "num_stages", "line", "arguments"}, "launch")
+            data, {"op", "kernel", "grid", "num_warps", "num_stages", "line", "arguments"}, "launch"
+        )
         kernel = fields["kernel"]
         if not isinstance(kernel, str) or kernel not in self.kernels:
             raise PlanError(f"launch: expected one of the kernels {sorted(self.kernels)}, got {kernel!r}")
-        grid = tuple(_integer(size, 1, (1 << 31) - 1, "grid") for size in self._list(fields["grid"], 3, "grid"))
+        grid = tuple(
+            _integer(size, 1, (1 << 31) - 1, "grid") for size in self._list(fields["grid"], 3, "grid")
+        )
         if len(grid) != 3:
             raise PlanError(f"launch: expected a grid of 3 sizes, got {len(grid)}")
         arguments = []
@@ -272,7 +321,9 @@ class _Reader:
         if len({name for name, _ in arguments}) != len(arguments):
             raise PlanError(f"launch of {kernel}: an argument is given twice")
         return Launch(
-            kernel=kernel, arguments=tuple(arguments), grid=(grid[0], grid[1], grid[2]),
+            kernel=kernel,
+            arguments=tuple(arguments),
+            grid=(grid[0], grid[1], grid[2]),
             num_warps=_integer(fields["num_warps"], 1, 32, "num_warps"),
             num_stages=_integer(fields["num_stages"], 0, 16, "num_stages"),
             line=_integer(fields["line"], 0, 1 << 20, "line"),
@@ -305,7 +356,11 @@ class _Reader:
         fields = self._fields(data, {"nbytes", "argument", "label"}, "buffer")
         argument, label = fields["argument"], fields["label"]
         nbytes = _integer(fields["nbytes"], 0, MAX_BUFFER_BYTES, "nbytes")
-        if not (argument is None or isinstance(argument, str)) or not isinstance(label, str) or len(label) > 80:
+        if (
+            not (argument is None or isinstance(argument, str))
+            or not isinstance(label, str)
+            or len(label) > 80
+        ):
             raise PlanError("buffer: expected a name or null as argument, and a short label")
         if argument is not None and self.arguments.get(argument) != nbytes:
             raise PlanError(f"buffer {argument}: expected {self.arguments.get(argument)} bytes, got {nbytes}")
@@ -320,13 +375,16 @@ class _Reader:
         if len(shape) != len(strides):
             raise PlanError(f"{what}: expected as many strides as sizes, got {len(strides)} and {len(shape)}")
         ref = TensorRef(
-            buffer=_integer(fields["buffer"], 0, len(self.sizes) - 1, what), dtype=fields["dtype"],
+            buffer=_integer(fields["buffer"], 0, len(self.sizes) - 1, what),
+            dtype=fields["dtype"],
             shape=tuple(_integer(size, 0, 1 << 40, what) for size in shape),
             strides=tuple(_integer(stride, 0, 1 << 40, what) for stride in strides),
             offset=_integer(fields["offset"], 0, 1 << 40, what),
         )
         if ref.span()[1] > self.sizes[ref.buffer]:
-            raise PlanError(f"{what}: the tensor ends at byte {ref.span()[1]} of a buffer of {self.sizes[ref.buffer]}")
+            raise PlanError(
+                f"{what}: the tensor ends at byte {ref.span()[1]} of a buffer of {self.sizes[ref.buffer]}"
+            )
         return ref
 
     @staticmethod

@@ -1,4 +1,5 @@
-"""What a wrapper is traced for: the shapes, strides and dtypes of every tensor that it will be given. No data.
+"""What a wrapper is traced for: the shapes, strides and dtypes of every tensor that it will be given. No
+data.
 
 Imports neither torch nor triton; the judge builds requests, the confined tracer reads them.
 """
@@ -15,7 +16,9 @@ from verify.dtypes import FORMATS
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one argument lies in its buffer: sizes, strides and offset in elements, and the buffer's whole length."""
+    """How one argument lies in its buffer: sizes, strides and offset in elements, and the buffer's whole
+    length.
+    """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -30,16 +33,28 @@ class Layout:
     @classmethod
     def dense(cls, shape: Sequence[int], dtype: str) -> Layout:
         """Row-major, offset 0, nothing before or after."""
-        return cls(shape=tuple(shape), strides=dense_strides(shape), offset=0, dtype=dtype, length=math.prod(shape))
+        return cls(
+            shape=tuple(shape), strides=dense_strides(shape), offset=0, dtype=dtype, length=math.prod(shape)
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {"shape": list(self.shape), "strides": list(self.strides), "offset": self.offset, "dtype": self.dtype,
-                "length": self.length}
+        return {
+            "shape": list(self.shape),
+            "strides": list(self.strides),
+            "offset": self.offset,
+            "dtype": self.dtype,
+            "length": self.length,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:
-        return cls(shape=tuple(data["shape"]), strides=tuple(data["strides"]), offset=data["offset"],
-                   dtype=data["dtype"], length=data["length"])
+        return cls(
+            shape=tuple(data["shape"]),
+            strides=tuple(data["strides"]),
+            offset=data["offset"],
+            dtype=data["dtype"],
+            length=data["length"],
+        )
 
 
 def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -56,8 +71,8 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
 class TraceRequest:
     """One call of `forward` and, if `needs` is not None, of `backward` after it.
 
-    `inputs`, `params` and `state` are (name, layout) in SPEC order; `d_output` and `d_state` are the cotangents'
-    layouts. `needs` has one bool per input, param and state.
+    `inputs`, `params` and `state` are (name, layout) in SPEC order; `d_output` and `d_state` are the
+    cotangents' layouts. `needs` has one bool per input, param and state.
     """
 
     inputs: tuple[tuple[str, Layout], ...]
@@ -71,7 +86,9 @@ class TraceRequest:
 
     @property
     def arguments(self) -> dict[str, Layout]:
-        """Every tensor that the caller supplies, by its name in the plan; cotangents are `d_output`, `d_<state>`."""
+        """Every tensor that the caller supplies, by its name in the plan; cotangents are `d_output`,
+        `d_<state>`.
+        """
         named = dict((*self.inputs, *self.params, *self.state))
         if self.needs is not None:
             named["d_output"] = self.d_output
@@ -97,9 +114,12 @@ class TraceRequest:
             return tuple((name, Layout.from_json(layout)) for name, layout in items)
 
         return cls(
-            inputs=named(data["inputs"]), params=named(data["params"]), state=named(data["state"]),
+            inputs=named(data["inputs"]),
+            params=named(data["params"]),
+            state=named(data["state"]),
             d_output=Layout.from_json(data["d_output"]),
             d_state=tuple(Layout.from_json(layout) for layout in data["d_state"]),
             needs=None if data["needs"] is None else tuple(bool(need) for need in data["needs"]),
-            tuning=data["tuning"], constants=data["constants"],
+            tuning=data["tuning"],
+            constants=data["constants"],
         )

@@ -1,4 +1,6 @@
-"""Role `execute`: run launch plans in the instrumented interpreter. No candidate Python runs here, only its kernels."""
+"""Role `execute`: run launch plans in the instrumented interpreter. No candidate Python runs here, only its
+kernels.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,6 @@ from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
 from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits, language
 
-
 LIMITS = WorkLimits(launches=1024, programs=1 << 14, loop_steps=1 << 14)
 """For one compared run; the dearest honest ones (T = 521, a program per token) take a tenth of this."""
 
@@ -23,8 +24,9 @@ class Handler:
     def __init__(self, source: str) -> None:
         self._executor = PlanExecutor(blank_out(source, keep="kernels"), limits=LIMITS)
 
-    def handle(self, method: str, header: Mapping[str, Any],
-               blobs: Sequence[bytes | memoryview]) -> tuple[dict[str, Any], list[bytes]]:
+    def handle(
+        self, method: str, header: Mapping[str, Any], blobs: Sequence[bytes | memoryview]
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """`run`: a plan and the raw bytes of its argument buffers, in the order of the plan -> every result.
 
         Header: plan, kernels, state, gradients (names), poison.
@@ -34,19 +36,26 @@ class Handler:
         declared = header["plan"]["buffers"]
         names = [buffer["argument"] for buffer in declared if buffer["argument"] is not None]
         arguments = dict(zip(names, blobs, strict=True))
-        plan = Plan.from_json(header["plan"], kernels=header["kernels"],
-                              arguments={name: len(blob) for name, blob in arguments.items()})
+        plan = Plan.from_json(
+            header["plan"],
+            kernels=header["kernels"],
+            arguments={name: len(blob) for name, blob in arguments.items()},
+        )
         try:
-            done = self._executor.run(plan, arguments, (tuple(header["state"]), tuple(header["gradients"])),
-                                      poison=header["poison"])
+            done = self._executor.run(
+                plan, arguments, (tuple(header["state"]), tuple(header["gradients"])), poison=header["poison"]
+            )
         except WorkLimitExceeded as error:
             raise Refusal("NUM-WORK-LIMIT", f"{error}", None) from None
         except KernelError as error:
             raise Refusal("NUM-KERNEL-ERROR", f"{error.kernel}: {error.message}", error.line) from None
         results = sorted(done.results)
         answer = {
-            "results": results, "uncovered": done.uncovered, "changed": list(done.changed),
-            "guards": list(done.guards), "events": [asdict(event) for event in done.events],
+            "results": results,
+            "uncovered": done.uncovered,
+            "changed": list(done.changed),
+            "guards": list(done.guards),
+            "events": [asdict(event) for event in done.events],
             "counters": done.counters,
         }
         return answer, [done.results[name] for name in results]

@@ -15,8 +15,9 @@ class Handler:
     def __init__(self, source: str) -> None:
         self._source = source
 
-    def handle(self, method: str, header: Mapping[str, Any],
-               blobs: Sequence[bytes | memoryview]) -> tuple[dict[str, Any], list[bytes]]:
+    def handle(
+        self, method: str, header: Mapping[str, Any], blobs: Sequence[bytes | memoryview]
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """`trace`: {"request", "kernels"} -> {"plan"}."""
         if method != "trace" or blobs:
             raise ValueError(f"role trace: expected the method trace without blobs, got {method}")

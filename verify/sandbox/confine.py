@@ -300,7 +300,7 @@ def landlock_ruleset(settings: Confinement) -> int:
     """A ruleset descriptor: every right that the kernel knows is handled, the profile's are granted."""
     from landlock import plumbing  # noqa: PLC0415  may be absent
 
-    class RulesetAttr(plumbing.RulesetAttr):  # type: ignore[misc]  # the kernel's struct has grown since
+    class RulesetAttr(plumbing.RulesetAttr):  # the kernel's struct has grown since
         _fields_ = (("handled_access_net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
     abi = landlock_abi()

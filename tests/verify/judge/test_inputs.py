@@ -38,10 +38,20 @@ def test_seeds_depend_on_the_boundaries_of_labels() -> None:
     assert derive(0, "cases") == 0x65F7B701A46CCD17
 
 
-@pytest.mark.parametrize(("value", "bits"), [
-    (1.0, 0x3F80), (1.0 + 2.0**-8, 0x3F80), (1.0 + 3 * 2.0**-8, 0x3F82), (1.0 + 2.0**-8 + 2.0**-40, 0x3F81),
-    (-2.5, 0xC020), (float("inf"), 0x7F80), (3.4e38, 0x7F80), (1e-40, 0x0001), (0.0, 0x0000),
-])
+@pytest.mark.parametrize(
+    ("value", "bits"),
+    [
+        (1.0, 0x3F80),
+        (1.0 + 2.0**-8, 0x3F80),
+        (1.0 + 3 * 2.0**-8, 0x3F82),
+        (1.0 + 2.0**-8 + 2.0**-40, 0x3F81),
+        (-2.5, 0xC020),
+        (float("inf"), 0x7F80),
+        (3.4e38, 0x7F80),
+        (1e-40, 0x0001),
+        (0.0, 0x0000),
+    ],
+)
 def test_bfloat16_rounds_to_nearest_even_without_double_rounding(value: float, bits: int) -> None:
     assert int(narrow(np.array([value]), "bfloat16")[0]) == bits
 

@@ -1,4 +1,6 @@
-"""Comparisons fail where a careless verifier passes: shapes, NaN, one wrong row, scales that differ between rows."""
+"""Comparisons fail where a careless verifier passes: shapes, NaN, one wrong row, scales that differ between
+rows.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ def perturbed(values: Float64, relative: float) -> list[Float64]:
     return [values * (1 + relative * generator.choice([-1.0, 1.0], values.shape)) for _ in range(3)]
 
 
-def compared(got: Float64, values: Float64, *, relative: float = 6e-8, eager: Float64 | None = None,
-             terms: float = 0.0) -> Comparison:
+def compared(
+    got: Float64, values: Float64, *, relative: float = 6e-8, eager: Float64 | None = None, terms: float = 0.0
+) -> Comparison:
     plain = values.astype(np.float32).astype(np.float64) if eager is None else eager
     truth = Truth(oracle=values, perturbed=perturbed(values, relative), eager=plain, terms=terms)
     return compare(got, truth, run_dtype="float32", result_dtype="float32")

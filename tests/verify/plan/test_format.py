@@ -16,15 +16,33 @@ REF = {"buffer": 0, "dtype": "float32", "shape": [2, 3], "strides": [3, 1], "off
 SCRATCH = {**REF, "buffer": 1}
 PLAN: dict[str, Any] = {
     "plan": 1,
-    "buffers": [{"nbytes": 24, "argument": "q", "label": "q"}, {"nbytes": 24, "argument": None, "label": "empty"}],
+    "buffers": [
+        {"nbytes": 24, "argument": "q", "label": "q"},
+        {"nbytes": 24, "argument": None, "label": "empty"},
+    ],
     "forward": [
         {"op": "fill", "out": SCRATCH, "value": (0.5).hex(), "line": 3},
-        {"op": "launch", "kernel": "_k", "grid": [1, 2, 1], "num_warps": 4, "num_stages": 2, "line": 4,
-         "arguments": [["q", {"tensor": REF}], ["n", {"value": 3}], ["s", {"float": (0.1).hex()}],
-                       ["d", {"dtype": "bfloat16"}], ["m", {"value": None}]]},
+        {
+            "op": "launch",
+            "kernel": "_k",
+            "grid": [1, 2, 1],
+            "num_warps": 4,
+            "num_stages": 2,
+            "line": 4,
+            "arguments": [
+                ["q", {"tensor": REF}],
+                ["n", {"value": 3}],
+                ["s", {"float": (0.1).hex()}],
+                ["d", {"dtype": "bfloat16"}],
+                ["m", {"value": None}],
+            ],
+        },
     ],
-    "output": SCRATCH, "state": [], "residuals": [{"tensor": REF}, {"value": 2}],
-    "backward": [{"op": "copy", "source": REF, "out": SCRATCH, "line": 9}], "gradients": [SCRATCH, None],
+    "output": SCRATCH,
+    "state": [],
+    "residuals": [{"tensor": REF}, {"value": 2}],
+    "backward": [{"op": "copy", "source": REF, "out": SCRATCH, "line": 9}],
+    "gradients": [SCRATCH, None],
 }
 
 
@@ -47,32 +65,35 @@ def test_a_plan_survives_json_unchanged() -> None:
     assert read(plan.to_json()) == plan
 
 
-@pytest.mark.parametrize(("path", "value"), [
-    (["plan"], 2),
-    (["forward", 1, "kernel"], "_other"),
-    (["forward", 1, "grid"], [0, 1, 1]),
-    (["forward", 1, "grid"], [1, 1]),
-    (["forward", 1, "num_warps"], True),
-    (["forward", 1, "arguments", 0, 1], {"tensor": {**REF, "offset": 1}}),
-    (["forward", 1, "arguments", 0, 1], {"tensor": {**REF, "strides": [1 << 39, 1]}}),
-    (["forward", 1, "arguments", 0, 1], {"tensor": {**REF, "strides": [-3, 1]}}),
-    (["forward", 1, "arguments", 1, 1], {"value": "text"}),
-    (["forward", 1, "arguments", 1, 1], {"value": 1 << 70}),
-    (["forward", 1, "arguments", 1, 0], "q"),
-    (["forward", 0, "op"], "exec"),
-    (["forward", 0, "value"], 0.5),
-    (["forward"], {}),
-    (["backward", 0, "source", "shape"], [3, 2]),
-    (["output", "buffer"], 7),
-    (["output", "dtype"], "object"),
-    (["output", "shape"], [2, 3, 1]),
-    (["output", "shape"], [2.0, 3]),
-    (["buffers", 0, "nbytes"], 48),
-    (["buffers", 1, "argument"], "v"),
-    (["buffers", 1, "nbytes"], 1 << 40),
-    (["residuals", 0], {"dtype": "float32"}),
-    (["gradients"], ["q"]),
-])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["plan"], 2),
+        (["forward", 1, "kernel"], "_other"),
+        (["forward", 1, "grid"], [0, 1, 1]),
+        (["forward", 1, "grid"], [1, 1]),
+        (["forward", 1, "num_warps"], True),
+        (["forward", 1, "arguments", 0, 1], {"tensor": {**REF, "offset": 1}}),
+        (["forward", 1, "arguments", 0, 1], {"tensor": {**REF, "strides": [1 << 39, 1]}}),
+        (["forward", 1, "arguments", 0, 1], {"tensor": {**REF, "strides": [-3, 1]}}),
+        (["forward", 1, "arguments", 1, 1], {"value": "text"}),
+        (["forward", 1, "arguments", 1, 1], {"value": 1 << 70}),
+        (["forward", 1, "arguments", 1, 0], "q"),
+        (["forward", 0, "op"], "exec"),
+        (["forward", 0, "value"], 0.5),
+        (["forward"], {}),
+        (["backward", 0, "source", "shape"], [3, 2]),
+        (["output", "buffer"], 7),
+        (["output", "dtype"], "object"),
+        (["output", "shape"], [2, 3, 1]),
+        (["output", "shape"], [2.0, 3]),
+        (["buffers", 0, "nbytes"], 48),
+        (["buffers", 1, "argument"], "v"),
+        (["buffers", 1, "nbytes"], 1 << 40),
+        (["residuals", 0], {"dtype": "float32"}),
+        (["gradients"], ["q"]),
+    ],
+)
 def test_a_plan_that_breaks_the_format_is_refused(path: list[str | int], value: Any) -> None:
     with pytest.raises(PlanError):
         read(broken(path, value))
@@ -83,8 +104,12 @@ def test_an_unknown_field_is_refused() -> None:
         read({**PLAN, "extra": 1})
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    )
+)
 def test_any_json_is_a_plan_or_a_plan_error(data: Any) -> None:
     with pytest.raises(PlanError):
         read(data)
