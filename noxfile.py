@@ -1,0 +1,98 @@
+# /// script
+# requires-python = ">=3.11,<3.13"
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""The door for people: every job of the project is a session, which only installs and calls `python -m ...`.
+
+    nox -s design            write, judge and keep mechanisms (no GPU, no key)
+    nox -s tests             the test suite
+    nox --list               everything else
+
+Arguments after `--` go to the program: `nox -s design -- --help`.
+`nox -R` skips the installation when the dependencies have not changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "tests"]
+# pip, because a machine that reaches its package index in a way of its own has told pip how.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+# What verdicts and tests are made with; pyproject.toml has the ranges that work.
+PINNED = ("torch==2.13.*", "triton==3.7.1")
+# mypy sees Any from these, so linting does not install them.
+STUBLESS = ("landlock", "pyseccomp", "torch", "triton")
+
+
+@nox.session
+def environment(session: nox.Session) -> None:
+    """Install the project once; every session below but lint runs in this environment."""
+    session.install(*PINNED, "--editable", ".[dev]")
+
+
+def run_in_environment(session: nox.Session, *arguments: str) -> None:
+    """Run `python *arguments` with the interpreter of the `environment` session.
+
+    nox keeps one environment per session; torch is too large to have six times.
+    """
+    python = Path(session.cache_dir).parent / "environment" / "bin" / "python"
+    session.run(str(python), *arguments, external=True)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def design(session: nox.Session) -> None:
+    """Search for mechanisms: propose, judge, keep the admitted ones."""
+    run_in_environment(session, "-m", "harness", "design", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def verify(session: nox.Session) -> None:
+    """Judge every template and every candidate at full depth."""
+    present = [folder for folder in ("templates", "candidates") if Path(folder).is_dir()]
+    run_in_environment(session, "-m", "verify", "check", "--depth", "full", *session.posargs, *present)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def tests(session: nox.Session) -> None:
+    """Run the test suite on two cores."""
+    run_in_environment(session, "-m", "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Run ruff over everything, and mypy in strict mode over verify/ and harness/."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    tools = [one for one in project["optional-dependencies"]["dev"] if one.startswith(("mypy", "ruff"))]
+    typed = [one for one in project["dependencies"] if not one.startswith(STUBLESS)]
+    session.install(*tools, *typed)
+    session.run("ruff", "check", ".")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def mutants(session: nox.Session) -> None:
+    """Break honest mechanisms in known ways and count how many the judge lets through."""
+    run_in_environment(session, "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def margins(session: nox.Session) -> None:
+    """Measure how far honest and broken mechanisms stay from the tolerances."""
+    run_in_environment(session, "-m", "tests.mutants", "--margins", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def bench(session: nox.Session) -> None:
+    """Time the judge, stage by stage."""
+    run_in_environment(session, "-m", "verify", "bench", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()
