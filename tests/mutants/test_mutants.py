@@ -1,0 +1,123 @@
+"""The judge against wrong mechanisms: each is rejected by the stage that should, and honest ones by none."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.mutants.__main__ import HONEST_SHARE, LEAST_MUTANTS, MILDEST_FLOAT32, margins, table
+from tests.mutants.catalogue import Mutant, as_free, mutants, parse, skeleton_source
+from tests.mutants.measure import Measurement, load, measure
+from verify.findings import Finding
+from verify.sandbox.client import Server
+
+MUTANTS = mutants()
+SKELETONS = sorted({mutant.skeleton for mutant in MUTANTS})
+LEAST_OF_A_SKELETON = 9
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One warm server for all mutants of a test process."""
+    with closing(Server()) as started:
+        yield started
+
+
+def test_the_catalogue_is_large_and_says_each_thing_once() -> None:
+    counts = Counter(mutant.skeleton for mutant in MUTANTS)
+    assert len(MUTANTS) >= LEAST_MUTANTS
+    assert min(counts.values()) >= LEAST_OF_A_SKELETON
+    assert len({mutant.label for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({mutant.source for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS)
+def test_every_edit_applies_and_passes_the_static_stages(skeleton: str) -> None:
+    reference = load(as_free(skeleton_source(skeleton)))
+    for mutant in MUTANTS:
+        if mutant.skeleton == skeleton:
+            changed = load(mutant.source)
+            assert changed.skeleton is None
+            assert changed.source != reference.source, mutant.label
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.label)
+def test_every_mutant_is_rejected_by_the_stage_that_should(mutant: Mutant, server: Server) -> None:
+    found = measure(server, mutant.source, group=mutant.group, until=mutant.stage, naive=False)
+    assert mutant.stage in found.stages, f"{mutant.wrong} {found.ratios}"
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS)
+def test_honest_skeletons_stay_within_half_the_tolerance(skeleton: str, server: Server) -> None:
+    found = measure(server, as_free(skeleton_source(skeleton)), naive=False)
+    assert found.findings == []
+    assert {"float32", "bfloat16"} <= set(found.ratios)
+    assert max(found.ratios.values()) <= HONEST_SHARE
+
+
+def test_measuring_stops_at_the_first_group_with_the_stage(server: Server) -> None:
+    mutant = next(one for one in MUTANTS if one.label == "ungated/scale-dropped")
+    found = measure(server, mutant.source, until="NUM", naive=True)
+    assert set(found.ratios) == {"float32"}, "the low-precision group comes last"
+    assert found.naive_passes is False
+
+
+def test_an_unknown_group_is_refused(server: Server) -> None:
+    with pytest.raises(ValueError, match="expected one of the groups smoke, .*, got nowhere"):
+        measure(server, as_free(skeleton_source(SKELETONS[0])), group="nowhere")
+
+
+@pytest.mark.parametrize("old", ["text that no skeleton has", "tl.dot("], ids=["never", "often"])
+def test_an_edit_must_match_exactly_once(old: str) -> None:
+    mutant = dataclasses.replace(MUTANTS[0], edits=((old, "x"),))
+    with pytest.raises(ValueError, match="exactly once"):
+        _ = mutant.source
+
+
+@pytest.mark.parametrize("change", [
+    {"stage": "PAR"}, {"edits": []}, {"edits": [["only one"]]}, {"typo": "x"},
+], ids=["stage", "no edits", "half an edit", "unknown key"])
+def test_a_malformed_entry_is_refused(change: dict[str, object]) -> None:
+    entry: dict[str, object] = {"name": "x", "wrong": "y", "stage": "NUM", "edits": [["a", "b"]]}
+    assert parse(entry, "family/v1/one").name == "x"
+    with pytest.raises(ValueError, match="family/v1/one"):
+        parse({**entry, **change}, "family/v1/one")
+
+
+def measurement(ratio: float, rule: str | None) -> Measurement:
+    findings = [Finding(rule=rule, message="expected less")] if rule else []
+    return Measurement(findings=findings, ratios={"float32": ratio}, naive_passes=rule is None)
+
+
+def test_the_table_holds_only_when_the_right_stage_rejects() -> None:
+    numeric = [mutant for mutant in MUTANTS if mutant.stage == "NUM" and mutant.dtype == "float32"]
+    many = (numeric * LEAST_MUTANTS)[:LEAST_MUTANTS]
+    right = [(mutant, measurement(1e3, "NUM-OUTPUT")) for mutant in many]
+    assert table(right)[0]["holds"]
+    assert not table(right[1:])[0]["holds"], "too few"
+    document, lines = table([*right, (many[0], measurement(1e3, "GRD-VALUE"))])
+    assert not document["holds"]
+    assert sum("EXPECTED NUM TO REJECT IT" in line for line in lines) == 1
+    document, lines = table([*right, (many[0], measurement(0.1, None))])
+    assert not document["holds"]
+    assert lines[-1].endswith(f"lets 1 of {LEAST_MUTANTS + 1} pass")
+
+
+@pytest.mark.parametrize(("honest", "rule", "mildest", "holds"), [
+    (HONEST_SHARE, None, MILDEST_FLOAT32, True),
+    (HONEST_SHARE * 1.01, None, MILDEST_FLOAT32, False),
+    (HONEST_SHARE, None, MILDEST_FLOAT32 * 0.99, False),
+    (0.1, "MEM-POINTER", MILDEST_FLOAT32, False),
+], ids=["both at their limits", "honest too far", "mutant too mild", "honest with a finding"])
+def test_margins_hold_only_within_their_limits(honest: float, rule: str | None, mildest: float, holds: bool) -> None:
+    chosen = [mutant for mutant in MUTANTS if mutant.skeleton == SKELETONS[0] and mutant.dtype == "float32"]
+    rows = [(mutant, measurement(0.0 if mutant.stage == "MEM" else mildest, "NUM-OUTPUT")) for mutant in chosen]
+    document, _ = margins(rows, {SKELETONS[0]: measurement(honest, rule)})
+    assert document["holds"] is holds
+
+
+def test_margins_without_mutants_do_not_hold() -> None:
+    assert not margins([], {SKELETONS[0]: measurement(0.1, None)})[0]["holds"]
+    assert not margins([], {})[0]["holds"]
