@@ -95,7 +95,7 @@ class DimReader(LiteralReader):
         return rule if rule.names else None
 
     def known_dims(self, spec: Spec, values: Mapping[str, ast.expr], node: ast.expr) -> None:
-        """Every name used has a rule, every rule is used, expressions end; then add the standard rules."""
+        """Every name has a rule, every rule is used, expressions are sound; then add the standard rules."""
         where = values.get("dims", node)
         used = {
             dim for tensor in (*spec.inputs, *spec.params, spec.output, *spec.state) for dim in tensor.dims
@@ -122,61 +122,49 @@ class DimReader(LiteralReader):
                     where,
                     f"dims {name!r}: expected an expression without B and T, got {rule.expression!r}.",
                 )
-            cyclic = _cyclic(name, spec.dims)
-            if not cyclic and rule.expression is not None and smallest(rule, spec.dims) < 1:
+            nested = [operand for operand in rule.names if operand == name or _is_expression(operand, spec.dims)]
+            if nested:
+                self.fail(
+                    "CON-DIM-RULE",
+                    where,
+                    f"dims {name!r}: expected names with sizes of their own in the expression, got {nested[0]!r}, "
+                    "which is an expression itself. Write it out.",
+                )
+            elif rule.expression is not None and _smallest(rule, spec.dims) < 1:
                 self.fail(
                     "CON-DIM-RULE",
                     where,
                     f"dims {name!r}: expected an expression that is at least 1 for all sizes, got "
                     f"{rule.expression!r}.",
                 )
-            if cyclic:
-                self.fail(
-                    "CON-DIM-RULE",
-                    where,
-                    f"dims {name!r}: expected an expression that ends, got one that comes back to {name!r}.",
-                )
         for name in sorted(reachable & set(STANDARD_DIMS) - set(spec.dims)):
             low, high = FLOORS.get(name, (1, None))
             spec.dims[name] = DimRule(name=name, low=low, high=high)
 
 
-def smallest(rule: DimRule, rules: Mapping[str, DimRule]) -> float:
-    """A lower bound of a rule's sizes over all sizes of the names in it."""
-    return _interval(rule, rules)[0]
+def _is_expression(name: str, rules: Mapping[str, DimRule]) -> bool:
+    return name in rules and rules[name].expression is not None
 
 
-def _interval(rule: DimRule, rules: Mapping[str, DimRule]) -> tuple[float, float]:
-    if rule.expression is None:
-        return rule.low, math.inf if rule.high is None else rule.high
-    return _interval_of(parse_expression(rule.expression), rules)
+def _smallest(rule: DimRule, rules: Mapping[str, DimRule]) -> float:
+    """A lower bound of an expression over all sizes of the names in it."""
+    return _interval(parse_expression(rule.expression or ""), rules)[0]
 
 
-def _interval_of(node: ast.expr, rules: Mapping[str, DimRule]) -> tuple[float, float]:
-    """Interval arithmetic over + - *, where every operand's interval is known."""
+def _interval(node: ast.expr, rules: Mapping[str, DimRule]) -> tuple[float, float]:
+    """Interval arithmetic over + - *; names are not expressions themselves."""
     if isinstance(node, ast.Constant):
         value = float(cast("int", node.value))
         return value, value
     if isinstance(node, ast.Name):
         low, high = FLOORS.get(node.id, (1, None))
-        return _interval(rules.get(node.id, DimRule(name=node.id, low=low, high=high)), rules)
+        rule = rules.get(node.id, DimRule(name=node.id, low=low, high=high))
+        return rule.low, math.inf if rule.high is None else rule.high
     operation = cast("ast.BinOp", node)
-    (a, b), (c, d) = _interval_of(operation.left, rules), _interval_of(operation.right, rules)
+    (a, b), (c, d) = _interval(operation.left, rules), _interval(operation.right, rules)
     if isinstance(operation.op, ast.Add):
         return a + c, b + d
     if isinstance(operation.op, ast.Sub):
         return a - d, b - c
     products = [0.0 if 0.0 in (x, y) else x * y for x in (a, b) for y in (c, d)]
     return min(products), max(products)
-
-
-def _cyclic(start: str, rules: Mapping[str, DimRule]) -> bool:
-    todo, seen = list(rules[start].names), set()
-    while todo:
-        name = todo.pop()
-        if name == start:
-            return True
-        if name in rules and name not in seen:
-            seen.add(name)
-            todo.extend(rules[name].names)
-    return False

@@ -12,7 +12,7 @@ from verify.source.canonical import format_source
 from verify.source.contract import Spec
 from verify.source.identity import source_hash
 from verify.source.lock import check_lock, load_skeleton, skeleton_paths, slot_bodies
-from verify.source.outline import Outline, span
+from verify.source.outline import Outline, is_jit, span
 from verify.source.parse import Parsed, parse
 from verify.source.policy import check_policy
 from verify.source.signatures import check_functions, read_tuning
@@ -84,7 +84,7 @@ def check_static(
     template = template_name(outline) or "free"
     if spec is not None:
         findings += [*check_functions(outline, spec), *_family_findings(spec, templates)]
-    findings += check_policy(outline, spec)
+    findings += [*check_policy(outline, spec), *_split_decorators(parsed, outline)]
     if template != "free":
         findings += check_lock(canonical, template, templates)
     if require_canonical and canonical != parsed.text:
@@ -176,6 +176,22 @@ def _family_findings(spec: Spec, templates: Path | None) -> list[Finding]:
             )
         ]
     return []
+
+
+def _split_decorators(parsed: Parsed, outline: Outline) -> list[Finding]:
+    """Decorators that are not one whole line; `blank_out` cuts functions out by lines."""
+    lines = parsed.text.split("\n")
+    marks = [mark for node in outline.functions.values() for mark in node.decorator_list]
+    return [
+        Finding(
+            rule="POL-DECORATOR",
+            line=mark.lineno,
+            column=1,
+            message=f"expected @triton.jit on a line of its own, got {lines[mark.lineno - 1][:60]!r}.",
+        )
+        for mark in marks
+        if is_jit(mark) and lines[mark.lineno - 1].split("#")[0].rstrip() != "@triton.jit"
+    ]
 
 
 def _not_canonical(text: str, canonical: str) -> Finding:
