@@ -247,7 +247,7 @@ class _Planner:
         return Group(name="tunings", cases=tuple(cases))
 
     def long(self) -> Group:
-        """One long run per dtype; the float32 one, where semantics are proven, at a length nobody can know."""
+        """One long run per dtype; the float32 one, where semantics are proven, at a length nobody knows."""
         lengths = {"float32": LONG + self.stream.below(LONG)}
         return Group(
             name="long",

@@ -68,9 +68,12 @@ class Session:
 
     def __enter__(self) -> Self:
         for role in WORKER_RULES:
-            self._workers[role] = self._server.worker(
-                role, source=self.mechanism.source.encode(), limits=self._limits
-            )
+            try:
+                self._workers[role] = self._server.worker(
+                    role, source=self.mechanism.source.encode(), limits=self._limits
+                )
+            except WorkerFailure as failure:
+                raise JudgeBroken(f"no worker for the role {role}: {failure.detail}") from None
             self._threads[role] = ThreadPoolExecutor(max_workers=1, thread_name_prefix=role)
         return self
 

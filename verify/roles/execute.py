@@ -12,6 +12,7 @@ from verify.plan.executor import PlanExecutor
 from verify.plan.format import Plan
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
+from verify.triton_cpu import selftest
 from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits, language
 
 LIMITS = WorkLimits(launches=1024, programs=1 << 14, loop_steps=1 << 14)
@@ -65,4 +66,12 @@ def open(source: bytes) -> Handler:
     return Handler(source.decode())
 
 
-language()  # built once, in the warm server, instead of once in every worker
+def _ready() -> None:
+    """Build the language layer once, in the warm server, and refuse to serve if a known answer is wrong."""
+    language()
+    failures = selftest.run()
+    if failures:
+        raise RuntimeError("the interpreter fails its known-answer tests: " + "; ".join(failures))
+
+
+_ready()

@@ -4,6 +4,7 @@ rule.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -182,8 +183,8 @@ def test_a_machine_that_cannot_confine_is_refused(honest: str) -> None:
     class Weak(Server):
         isolation = "seccomp"
 
-    with pytest.raises(IsolationError, match="expected landlock\\+seccomp"):
-        Judge(Weak()).check(honest.encode(), path="m.py", depth="quick")
+    with closing(Weak()) as weak, pytest.raises(IsolationError, match="expected landlock\\+seccomp"):
+        Judge(weak).check(honest.encode(), path="m.py", depth="quick")
 
 
 def test_a_reference_whose_graph_is_cut_is_found_by_central_differences(judge: Judge, honest: str) -> None:
