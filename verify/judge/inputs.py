@@ -100,8 +100,13 @@ def perturbed(tensor: Tensor, stream: Stream) -> Float64:
     """
     if tensor.domain == "index":
         return tensor.values
-    moved = tensor.values + 0.5 * stream.signs(tensor.values.shape) * ulp(tensor.values, tensor.dtype)
-    moved = np.where(tensor.values == 0.0, 0.0, moved)
+    step = 0.5 * ulp(tensor.values, tensor.dtype)
+    if tensor.domain == "log_decay":
+        # exp(a) lies in (0, 1] and is itself rounded to float32, however small a is; a recurrence repeats that error.
+        step = np.maximum(step, 2.0**-24)
+    moved = tensor.values + step * stream.signs(tensor.values.shape)
+    if tensor.domain != "log_decay":
+        moved = np.where(tensor.values == 0.0, 0.0, moved)
     match tensor.domain:
         case "log_decay":
             return np.minimum(moved, 0.0)

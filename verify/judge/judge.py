@@ -38,7 +38,7 @@ EVIDENCE = {
     "ADM": "all",
 }
 REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "MEM", "CMP", "THR")
-"""The stages that admission asks for; each must be `pass`, never `skip`."""
+"""The stages that admission asks for; none may be skipped."""
 
 WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=120.0)
 COMPILE_LIMITS = Limits(memory_bytes=8 << 30, seconds=COMPILE_SECONDS)
@@ -249,7 +249,8 @@ def _verdict(
     stages: dict[str, Status] = {stage: record.stages.get(stage, "skip") for stage in REQUIRED}
     timed_out = any(finding.rule == "ADM-TIMEOUT" for finding in record.findings)
     rejected = any(status == "fail" for status in stages.values()) and not timed_out
-    complete = record.depth == "full" and all(stages[stage] == "pass" for stage in REQUIRED)
+    # `n/a` is derived by the stage itself (a free mechanism has no skeleton to be equal to); it is not `skip`.
+    complete = record.depth == "full" and all(stages[stage] in ("pass", "n/a") for stage in REQUIRED)
     stages["ADM"] = "fail" if rejected else "pass" if complete else "skip"
     return Verdict(
         source_hash=digest,

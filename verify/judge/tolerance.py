@@ -27,6 +27,9 @@ refused.
 WINDOW = 64
 """Elements per window: enough for the RMS of three perturbations to be a stable yardstick (about 9%)."""
 
+LOST_UNITS = 32.0
+"""The most that the float32 run of the reference may add to the yardstick, in units of the run's dtype."""
+
 UNDERFLOW = 1e-30
 """Absolute errors below this times (1 + the largest result) are flushes of tiny numbers, not mathematics."""
 
@@ -108,17 +111,21 @@ def gradient_terms(results: Sequence[tuple[Float64, Float64]], tensor: Float64) 
 def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     """Per window, the least yardstick.
 
-    A window whose few perturbations happen to cancel is not held to less than the tensor's typical
-    sensitivity. One whose exact value cancels (a gradient that a quotient makes zero) is allowed what plain
-    arithmetic does there, which the float32 run of the reference shows, but never more than one unit of the
-    dtype at the scale of the tensor or its terms: a reference that computes badly on purpose gains nothing.
+    A window whose few perturbations happen to cancel is not held to less than the tensor's typical sensitivity.
+    What plain arithmetic loses, because exact values cancel or because a recurrence repeats a rounding, is shown
+    by the float32 run of the reference and allowed, but at most LOST_UNITS units of the dtype at the scale of
+    the tensor or its terms: a reference that computes badly on purpose gains no more. A gradient that is zero by
+    cancellation of terms is allowed a fraction of one unit of these.
     """
     oracle, eager = truth.oracle, truth.eager
     unit = 2.0 ** -((FORMATS[run_dtype].mantissa_bits or 0) + 1)
     lost = np.where(np.isfinite(eager), eager - oracle, np.inf) * (unit / 2.0**-24)
-    cancelled = np.minimum(_windows_rms(lost), unit * max(_rms(oracle), truth.terms))
-    floor = UNDERFLOW * (1.0 + float(np.max(np.abs(oracle))))
-    return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), cancelled), floor)
+    shown = _windows_rms(lost)
+    if truth.terms > 0.0:  # which of a gradient's rows cancel badly is chance: they share what is lost
+        shown = np.maximum(shown, _rms(lost))
+    shown = np.minimum(shown, LOST_UNITS * unit * max(_rms(oracle), truth.terms))
+    floor = max(UNDERFLOW * (1.0 + float(np.max(np.abs(oracle)))), 0.25 * unit * truth.terms)
+    return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), shown), floor)
 
 
 def yardstick(oracle: Float64, perturbed: Sequence[Float64], result_dtype: str) -> Float64:

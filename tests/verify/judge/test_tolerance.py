@@ -104,9 +104,9 @@ def test_a_window_that_cancels_is_allowed_what_plain_arithmetic_loses_there() ->
 
 
 @pytest.mark.parametrize("bad", [1e6, np.nan, np.inf])
-def test_a_reference_that_computes_badly_on_purpose_gains_one_unit_at_most(bad: float) -> None:
+def test_a_reference_that_computes_badly_on_purpose_gains_little(bad: float) -> None:
     values = oracle()
-    got = values + 1e-4
+    got = values + 1e-3
     assert compared(got, values, eager=values + bad).ratio > 10
 
 
