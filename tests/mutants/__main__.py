@@ -1,7 +1,7 @@
 """`nox -s mutants` and `nox -s margins`: how sharp the judge is, measured.
 
-Prints mutant x stage with a naive check beside it, or, with `--margins`, per skeleton and dtype the honest kernels'
-error, the tolerance and the mildest mutant. Exits 1 when a claim does not hold.
+Prints mutant x stage with a naive check beside it, or, with `--margins`, per skeleton and dtype the honest
+kernels' error, the tolerance and the mildest mutant. Exits 1 when a claim does not hold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tests.mutants.measure import Measurement, measure
 from verify.sandbox.client import Server
 
 HONEST_SHARE = 0.5
-MILDEST_FLOAT32 = 50.0
+LEAST_RATIO = {"float32": 50.0}
+"""Error / tolerance that every mutant of a dtype must reach; 1 where not named."""
+
 LEAST_MUTANTS = 40
 
 Row = tuple[Mutant, Measurement]
@@ -36,8 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with closing(Server()) as server:
         rows = [(one, _measured(server, one, naive=not options.margins)) for one in every]
         if options.margins:
-            honest = {name: measure(server, skeleton_source(name), naive=False)
-                      for name in sorted({one.skeleton for one in every})}
+            honest = {
+                name: measure(server, skeleton_source(name), naive=False)
+                for name in sorted({one.skeleton for one in every})
+            }
             document, lines = margins(rows, honest)
         else:
             document, lines = table(rows)
@@ -70,16 +74,27 @@ def table(rows: Sequence[Row]) -> tuple[dict[str, Any], list[str]]:
         marks = " ".join(f"{'FAIL' if stage in found.stages else 'pass':>5}" for stage in STAGES)
         naive = "passes it" if found.naive_passes else "rejects it"
         ratio = f"{found.ratios.get(mutant.dtype, 0.0):.3g}"
-        lines.append(f"{mutant.label:{width}} {marks}  {naive:11}  {ratio:>9} {mutant.dtype}"
-                     + ("" if right else f"   EXPECTED {mutant.stage} TO REJECT IT"))
-        entries.append({
-            "mutant": f"{mutant.skeleton}/{mutant.name}", "wrong": mutant.wrong, "stages": sorted(found.stages),
-            "expected": mutant.stage, "naive_passes": found.naive_passes, "ratios": found.ratios,
-        })
+        lines.append(
+            f"{mutant.label:{width}} {marks}  {naive:11}  {ratio:>9} {mutant.dtype}"
+            + ("" if right else f"   EXPECTED {mutant.stage} TO REJECT IT")
+        )
+        entries.append(
+            {
+                "mutant": f"{mutant.skeleton}/{mutant.name}",
+                "wrong": mutant.wrong,
+                "expected": mutant.stage,
+                "stages": sorted(found.stages),
+                "naive_passes": found.naive_passes,
+                "ratios": found.ratios,
+            }
+        )
     fooled = sum(1 for _, found in rows if found.naive_passes)
-    summary = (f"{caught} of {len(rows)} mutants rejected by the stage that should; the naive check lets "
-               f"{fooled} of {len(rows)} pass")
-    return {"holds": caught == len(rows) >= LEAST_MUTANTS, "rows": entries, "summary": summary}, [*lines, "", summary]
+    summary = (
+        f"{caught} of {len(rows)} mutants rejected by the stage that should; the naive check lets "
+        f"{fooled} of {len(rows)} pass"
+    )
+    holds = caught == len(rows) >= LEAST_MUTANTS
+    return {"holds": holds, "rows": entries, "summary": summary}, [*lines, "", summary]
 
 
 def margins(rows: Sequence[Row], honest: Mapping[str, Measurement]) -> tuple[dict[str, Any], list[str]]:
@@ -91,22 +106,42 @@ def margins(rows: Sequence[Row], honest: Mapping[str, Measurement]) -> tuple[dic
     entries = []
     for skeleton, right in sorted(honest.items()):
         for dtype, share in sorted(right.ratios.items()):
-            wrong = {mutant.name: found.ratios.get(dtype, 0.0) for mutant, found in rows
-                     if (mutant.skeleton, mutant.dtype) == (skeleton, dtype) and mutant.stage != "MEM"}
-            name = min(wrong, key=lambda key: wrong[key], default=None)
-            mildest = wrong[name] if name else None
-            needed = MILDEST_FLOAT32 if dtype == "float32" else 1.0
-            fine = (not right.findings and share <= HONEST_SHARE
-                    and (dtype != "float32" or mildest is not None) and (mildest is None or mildest >= needed))
-            entries.append({"skeleton": skeleton, "dtype": dtype, "honest": share, "mildest": mildest,
-                            "mutant": name, "holds": fine})
+            name, mildest = _mildest(rows, skeleton, dtype)
+            enough = dtype != "float32" if mildest is None else mildest >= LEAST_RATIO.get(dtype, 1.0)
+            fine = enough and share <= HONEST_SHARE and not right.findings
+            entries.append(
+                {
+                    "skeleton": skeleton,
+                    "dtype": dtype,
+                    "honest": share,
+                    "mildest": mildest,
+                    "mutant": name,
+                    "holds": fine,
+                }
+            )
             shown = "-" if mildest is None else f"{mildest:.3g}"
-            lines.append(f"{skeleton:28} {dtype:9} {share:7.3f} {1:10} {shown:>15}  {name or ''}"
-                         + ("" if fine else "   DOES NOT HOLD"))
+            lines.append(
+                f"{skeleton:28} {dtype:9} {share:7.3f} {1:10} {shown:>15}  {name or ''}"
+                + ("" if fine else "   DOES NOT HOLD")
+            )
     holds = bool(entries) and all(entry["holds"] for entry in entries)
-    summary = (f"{'all margins hold' if holds else 'a margin does not hold'}: honest kernels at most {HONEST_SHARE:g} "
-               f"of the tolerance, float32 mutants at least {MILDEST_FLOAT32:g} times it, others at least once")
+    claim = (
+        f"honest kernels at most {HONEST_SHARE:g} of the tolerance, float32 mutants at least "
+        f"{LEAST_RATIO['float32']:g} times it, others at least once"
+    )
+    summary = f"{'all margins hold' if holds else 'a margin does not hold'}: {claim}"
     return {"holds": holds, "rows": entries, "summary": summary}, [*lines, "", summary]
+
+
+def _mildest(rows: Sequence[Row], skeleton: str, dtype: str) -> tuple[str | None, float | None]:
+    """Name and error / tolerance of the mutant of a dtype that is nearest to right, if there is one."""
+    wrong = {
+        mutant.name: found.ratios.get(dtype, 0.0)
+        for mutant, found in rows
+        if (mutant.skeleton, mutant.dtype) == (skeleton, dtype) and mutant.stage != "MEM"
+    }
+    name = min(wrong, key=lambda key: wrong[key], default=None)
+    return name, None if name is None else wrong[name]
 
 
 def _finite(document: Any) -> Any:

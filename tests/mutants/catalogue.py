@@ -69,10 +69,11 @@ def mutants() -> list[Mutant]:
 
 def parse(entry: dict[str, object], skeleton: str) -> Mutant:
     """A mutant from its TOML table. Raises ValueError for unknown or missing keys and unknown stages."""
-    required, known = {"name", "wrong", "stage", "edits"}, {"name", "wrong", "stage", "edits", "dtype", "group"}
-    if not required <= set(entry) <= known:
-        raise ValueError(f"{skeleton}: expected the keys {sorted(required)}, perhaps dtype and group, "
-                         f"got {sorted(entry)}")
+    required, optional = {"name", "wrong", "stage", "edits"}, {"dtype", "group"}
+    if not required <= set(entry) <= required | optional:
+        raise ValueError(
+            f"{skeleton}: expected the keys {sorted(required)}, perhaps dtype and group, got {sorted(entry)}"
+        )
     texts = {key: value for key, value in entry.items() if isinstance(value, str)}
     if texts["stage"] not in STAGES:
         raise ValueError(f"{skeleton}/{texts['name']}: expected a stage of {STAGES}, got {texts['stage']}")
@@ -80,6 +81,11 @@ def parse(entry: dict[str, object], skeleton: str) -> Mutant:
     if not (isinstance(edits, list) and edits and all(len(edit) == 2 for edit in edits)):
         raise ValueError(f"{skeleton}/{texts['name']}: expected edits of [old, new], got {edits!r}")
     return Mutant(
-        skeleton=skeleton, name=texts["name"], wrong=texts["wrong"], stage=texts["stage"],
-        edits=tuple((old, new) for old, new in edits), dtype=texts.get("dtype", "float32"), group=texts.get("group"),
+        skeleton=skeleton,
+        name=texts["name"],
+        wrong=texts["wrong"],
+        stage=texts["stage"],
+        edits=tuple((old, new) for old, new in edits),
+        dtype=texts.get("dtype", "float32"),
+        group=texts.get("group"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,22 +48,30 @@ def load(source: str) -> Mechanism:
     return static.mechanism
 
 
-def measure(server: Server, source: str, *, seed: int = 0, group: str | None = None, until: str | None = None,
-            naive: bool = True) -> Measurement:
+def measure(
+    server: Server,
+    source: str,
+    *,
+    seed: int = 0,
+    group: str | None = None,
+    until: str | None = None,
+    naive: bool = True,
+) -> Measurement:
     """Run the cases of depth quick, or one named group of depth full, and the naive check beside them.
 
-    With `until`, stop after the first group in which that stage has a finding.
+    With `until`, run one case after the other and stop at the first in which that stage has a finding.
     """
     mechanism = load(source)
     found = Measurement()
     with Session(server, mechanism, WORKER_LIMITS) as session:
         for current in _groups(mechanism, seed, group):
-            pending = [start(session, case, seed, poison=POISONS[index % 2])
-                       for index, case in enumerate(current.cases)]
-            for item in pending:
-                found.add(finish(session, item))
-            if until in found.stages:
-                break
+            cases = list(zip(current.cases, itertools.cycle(POISONS), strict=False))
+            for batch in [cases] if until is None else [[one] for one in cases]:
+                pending = [start(session, case, seed, poison=poison) for case, poison in batch]
+                for item in pending:
+                    found.add(finish(session, item))
+                if until in found.stages:
+                    return found
         if naive:
             found.naive_passes = naive_check(session)
     return found
@@ -88,10 +97,11 @@ def naive_check(session: Session) -> bool:
         try:
             plan = session.trace(trace_request(session.mechanism, case, inputs), case.label)
             got = session.execute(plan, inputs, case.label, poison=0).result().results["output"]
-            expected = session.evaluate("reference", inputs, [oracle_blobs(inputs)], case.label, gradients=False)
-            output = expected.result()[0][0]
+            blobs = [oracle_blobs(inputs)]
+            answer = session.evaluate("reference", inputs, blobs, case.label, gradients=False)
+            expected = answer.result()[0][0]
         except Rejected:
             return False
-        if not np.allclose(got, output, rtol=NAIVE_TOLERANCE, atol=NAIVE_TOLERANCE):
+        if not np.allclose(got, expected, rtol=NAIVE_TOLERANCE, atol=NAIVE_TOLERANCE):
             return False
     return True

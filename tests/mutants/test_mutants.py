@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.mutants.__main__ import HONEST_SHARE, LEAST_MUTANTS, MILDEST_FLOAT32, margins, table
+from tests.mutants.__main__ import HONEST_SHARE, LEAST_MUTANTS, LEAST_RATIO, margins, table
 from tests.mutants.catalogue import Mutant, as_free, mutants, parse, skeleton_source
-from tests.mutants.measure import Measurement, load, measure
+from tests.mutants.measure import Measurement, measure
 from verify.findings import Finding
 from verify.sandbox.client import Server
 
@@ -33,18 +33,14 @@ def test_the_catalogue_is_large_and_says_each_thing_once() -> None:
     assert len({mutant.source for mutant in MUTANTS}) == len(MUTANTS)
 
 
-@pytest.mark.parametrize("skeleton", SKELETONS)
-def test_every_edit_applies_and_passes_the_static_stages(skeleton: str) -> None:
-    reference = load(as_free(skeleton_source(skeleton)))
+def test_every_edit_applies_to_its_skeleton() -> None:
     for mutant in MUTANTS:
-        if mutant.skeleton == skeleton:
-            changed = load(mutant.source)
-            assert changed.skeleton is None
-            assert changed.source != reference.source, mutant.label
+        assert mutant.source != as_free(skeleton_source(mutant.skeleton)), mutant.label
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.label)
 def test_every_mutant_is_rejected_by_the_stage_that_should(mutant: Mutant, server: Server) -> None:
+    """`measure` refuses one that the static stages refuse: those would hide what the numbers show."""
     found = measure(server, mutant.source, group=mutant.group, until=mutant.stage, naive=False)
     assert mutant.stage in found.stages, f"{mutant.wrong} {found.ratios}"
 
@@ -57,16 +53,31 @@ def test_honest_skeletons_stay_within_half_the_tolerance(skeleton: str, server: 
     assert max(found.ratios.values()) <= HONEST_SHARE
 
 
-def test_measuring_stops_at_the_first_group_with_the_stage(server: Server) -> None:
+def test_measuring_stops_at_the_first_case_with_the_stage(server: Server) -> None:
     mutant = next(one for one in MUTANTS if one.label == "ungated/scale-dropped")
-    found = measure(server, mutant.source, until="NUM", naive=True)
-    assert set(found.ratios) == {"float32"}, "the low-precision group comes last"
-    assert found.naive_passes is False
+    found = measure(server, mutant.source, until="NUM", naive=False)
+    assert len({finding.where for finding in found.findings}) == 1
+    assert set(found.ratios) == {"float32"}, "low precision comes last"
+
+
+def test_the_naive_check_misses_what_the_judge_sees(server: Server) -> None:
+    """A carried initial state is no business of a check that runs forward from zero."""
+    labels = {"ungated/scale-dropped": False, "ungated/initial-state-ignored": True}
+    chosen = [mutant for mutant in MUTANTS if mutant.label in labels]
+    with_opinion = {mutant.label: measure(server, mutant.source, group="smoke") for mutant in chosen}
+    assert {label: found.naive_passes for label, found in with_opinion.items()} == labels
+    assert all(found.findings for found in with_opinion.values())
 
 
 def test_an_unknown_group_is_refused(server: Server) -> None:
-    with pytest.raises(ValueError, match="expected one of the groups smoke, .*, got nowhere"):
+    with pytest.raises(ValueError, match=r"expected one of the groups smoke, .*, got nowhere"):
         measure(server, as_free(skeleton_source(SKELETONS[0])), group="nowhere")
+
+
+def test_a_mutant_must_pass_the_static_stages(server: Server) -> None:
+    forbidden = dataclasses.replace(MUTANTS[0], edits=(("import torch\n", "import os\nimport torch\n"),))
+    with pytest.raises(ValueError, match="os"):
+        measure(server, forbidden.source)
 
 
 @pytest.mark.parametrize("old", ["text that no skeleton has", "tl.dot("], ids=["never", "often"])
@@ -76,9 +87,16 @@ def test_an_edit_must_match_exactly_once(old: str) -> None:
         _ = mutant.source
 
 
-@pytest.mark.parametrize("change", [
-    {"stage": "PAR"}, {"edits": []}, {"edits": [["only one"]]}, {"typo": "x"},
-], ids=["stage", "no edits", "half an edit", "unknown key"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": "PAR"},
+        {"edits": []},
+        {"edits": [["only one"]]},
+        {"typo": "x"},
+    ],
+    ids=["stage", "no edits", "half an edit", "unknown key"],
+)
 def test_a_malformed_entry_is_refused(change: dict[str, object]) -> None:
     entry: dict[str, object] = {"name": "x", "wrong": "y", "stage": "NUM", "edits": [["a", "b"]]}
     assert parse(entry, "family/v1/one").name == "x"
@@ -105,15 +123,22 @@ def test_the_table_holds_only_when_the_right_stage_rejects() -> None:
     assert lines[-1].endswith(f"lets 1 of {LEAST_MUTANTS + 1} pass")
 
 
-@pytest.mark.parametrize(("honest", "rule", "mildest", "holds"), [
-    (HONEST_SHARE, None, MILDEST_FLOAT32, True),
-    (HONEST_SHARE * 1.01, None, MILDEST_FLOAT32, False),
-    (HONEST_SHARE, None, MILDEST_FLOAT32 * 0.99, False),
-    (0.1, "MEM-POINTER", MILDEST_FLOAT32, False),
-], ids=["both at their limits", "honest too far", "mutant too mild", "honest with a finding"])
-def test_margins_hold_only_within_their_limits(honest: float, rule: str | None, mildest: float, holds: bool) -> None:
+@pytest.mark.parametrize(
+    ("honest", "rule", "mildest", "holds"),
+    [
+        (HONEST_SHARE, None, LEAST_RATIO["float32"], True),
+        (HONEST_SHARE * 1.01, None, LEAST_RATIO["float32"], False),
+        (HONEST_SHARE, None, LEAST_RATIO["float32"] * 0.99, False),
+        (0.1, "MEM-POINTER", LEAST_RATIO["float32"], False),
+    ],
+    ids=["both at their limits", "honest too far", "mutant too mild", "honest with a finding"],
+)
+def test_margins_hold_only_within_limits(
+    honest: float, rule: str | None, mildest: float, holds: bool
+) -> None:
     chosen = [mutant for mutant in MUTANTS if mutant.skeleton == SKELETONS[0] and mutant.dtype == "float32"]
-    rows = [(mutant, measurement(0.0 if mutant.stage == "MEM" else mildest, "NUM-OUTPUT")) for mutant in chosen]
+    ratios = [0.0 if mutant.stage == "MEM" else mildest for mutant in chosen]
+    rows = [(mutant, measurement(ratio, "NUM-OUTPUT")) for mutant, ratio in zip(chosen, ratios, strict=True)]
     document, _ = margins(rows, {SKELETONS[0]: measurement(honest, rule)})
     assert document["holds"] is holds
 

@@ -198,6 +198,8 @@ class _Planner:
     def needs(self) -> Group:
         names = tuple(tensor.name for tensor in self.spec.differentiated if tensor.differentiable)
         patterns = [(name,) for name in names] + [names[1:], names[:1] + names[2:], ()]
+        # ... and combinations that no author can list
+        patterns += [tuple(name for name in names if self.stream.below(2)) for _ in range(3)]
         unique = tuple(dict.fromkeys(patterns))
         return Group(
             name="needs",
@@ -219,7 +221,7 @@ class _Planner:
         ]
         cases += [
             Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="float32", scale=scale)
-            for scale in (2.0**-10, 2.0**-3, 2.0)
+            for scale in (2.0**-20, 2.0**-10, 2.0**-3, 2.0)
         ]
         cases += [
             Case(sizes=self.sizes(B=1, T=2 * block + 1, H=1), dtype="bfloat16", scale=2.0**-6),
@@ -252,7 +254,7 @@ class _Planner:
         return Group(
             name="long",
             cases=tuple(
-                Case(sizes=self.sizes(B=1, T=lengths.get(dtype, LONG), H=1, K=32, V=16, D=32), dtype=dtype)
+                Case(sizes=self.sizes(B=1, T=lengths.get(dtype, LONG), H=1, K=8, V=4, D=8), dtype=dtype)
                 for dtype in self.spec.dtypes
             ),
         )

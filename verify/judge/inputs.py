@@ -1,4 +1,4 @@
-"""The judge's own data: values from each domain, laid out as a case asks, and their half-ulp perturbations.
+"""The judge's own data: values from each domain, laid out as a case asks, and their neighbours.
 
 A mechanism declares a domain and cannot choose the distribution. Values are exactly representable in the
 tensor's dtype; the gaps of a strided layout hold NaN, so a kernel that reads them is seen.
@@ -95,15 +95,18 @@ def draw_inputs(spec: Spec, case: Case, seed: int) -> CaseInputs:
 
 
 def perturbed(tensor: Tensor, stream: Stream) -> Float64:
-    """The tensor's values moved by half an ulp of its dtype, up or down at random, and kept inside the
+    """The tensor's values moved to a neighbour in its dtype, up or down at random, and kept inside the
     domain.
+
+    A whole ulp, not the half that rounding costs: a reference could tell values that the dtype cannot hold
+    from real ones, and be badly conditioned for these alone. The change of the results is halved instead.
     """
     if tensor.domain == "index":
         return tensor.values
-    step = 0.5 * ulp(tensor.values, tensor.dtype)
+    step = ulp(tensor.values, tensor.dtype)
     if tensor.domain == "log_decay":
-        # exp(a) lies in (0, 1] and is itself rounded to float32, however small a is; a recurrence repeats that error.
-        step = np.maximum(step, 2.0**-24)
+        # exp(a) lies in (0, 1] and is itself rounded, however small a is; a recurrence repeats that.
+        step = np.maximum(step, 2.0**-23)
     moved = tensor.values + step * stream.signs(tensor.values.shape)
     if tensor.domain != "log_decay":
         moved = np.where(tensor.values == 0.0, 0.0, moved)

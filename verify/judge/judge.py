@@ -249,7 +249,7 @@ def _verdict(
     stages: dict[str, Status] = {stage: record.stages.get(stage, "skip") for stage in REQUIRED}
     timed_out = any(finding.rule == "ADM-TIMEOUT" for finding in record.findings)
     rejected = any(status == "fail" for status in stages.values()) and not timed_out
-    # `n/a` is derived by the stage itself (a free mechanism has no skeleton to be equal to); it is not `skip`.
+    # `n/a` is derived by the stage itself (a free mechanism has no skeleton to equal); it is not `skip`.
     complete = record.depth == "full" and all(stages[stage] in ("pass", "n/a") for stage in REQUIRED)
     stages["ADM"] = "fail" if rejected else "pass" if complete else "skip"
     return Verdict(

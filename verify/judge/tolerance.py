@@ -27,8 +27,12 @@ refused.
 WINDOW = 64
 """Elements per window: enough for the RMS of three perturbations to be a stable yardstick (about 9%)."""
 
-LOST_UNITS = 32.0
-"""The most that the float32 run of the reference may add to the yardstick, in units of the run's dtype."""
+LOST_UNITS: Mapping[str, float] = {"float32": 32.0, "bfloat16": 1.0, "float16": 1.0}
+"""The most that the float32 run of the reference may add to the yardstick, in units of the run's dtype.
+
+Kernels accumulate in float32 whatever their inputs are, so what a recurrence repeats, it repeats in float32
+only.
+"""
 
 UNDERFLOW = 1e-30
 """Absolute errors below this times (1 + the largest result) are flushes of tiny numbers, not mathematics."""
@@ -53,7 +57,7 @@ class Comparison:
 class Truth:
     """What one result should be, and how well arithmetic can know it.
 
-    `oracle` is the float64 reference's; `perturbed` the same on half-ulp perturbations of the inputs (three
+    `oracle` is the float64 reference's; `perturbed` the same on inputs moved by one ulp (three
     or more); `eager` the reference's in plain float32, which shows where exact values cancel; `terms` is the
     size of the terms that make up a gradient (see `gradient_terms`), 0 for other results.
     """
@@ -111,28 +115,29 @@ def gradient_terms(results: Sequence[tuple[Float64, Float64]], tensor: Float64) 
 def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     """Per window, the least yardstick.
 
-    A window whose few perturbations happen to cancel is not held to less than the tensor's typical sensitivity.
-    What plain arithmetic loses, because exact values cancel or because a recurrence repeats a rounding, is shown
-    by the float32 run of the reference and allowed, but at most LOST_UNITS units of the dtype at the scale of
-    the tensor or its terms: a reference that computes badly on purpose gains no more. A gradient that is zero by
-    cancellation of terms is allowed a fraction of one unit of these.
+    A window whose few perturbations happen to cancel is not held to less than the tensor's typical
+    sensitivity. What plain arithmetic loses, because exact values cancel or because a recurrence repeats a
+    rounding, is shown by the float32 run of the reference and allowed, but at most LOST_UNITS units of the
+    dtype at the scale of the tensor or its terms: a reference that computes badly on purpose gains no more.
+    In float32 the rows of a gradient share what is lost, since it is chance which of them cancel badly, and
+    one that is zero by cancellation is allowed a fraction of one unit of its terms.
     """
     oracle, eager = truth.oracle, truth.eager
     unit = 2.0 ** -((FORMATS[run_dtype].mantissa_bits or 0) + 1)
     lost = np.where(np.isfinite(eager), eager - oracle, np.inf) * (unit / 2.0**-24)
-    shown = _windows_rms(lost)
-    if truth.terms > 0.0:  # which of a gradient's rows cancel badly is chance: they share what is lost
+    shown, floor = _windows_rms(lost), UNDERFLOW * (1.0 + float(np.max(np.abs(oracle))))
+    if truth.terms > 0.0 and run_dtype == "float32":
         shown = np.maximum(shown, _rms(lost))
-    shown = np.minimum(shown, LOST_UNITS * unit * max(_rms(oracle), truth.terms))
-    floor = max(UNDERFLOW * (1.0 + float(np.max(np.abs(oracle)))), 0.25 * unit * truth.terms)
+        floor = max(floor, 0.25 * unit * truth.terms)
+    shown = np.minimum(shown, LOST_UNITS[run_dtype] * unit * max(_rms(oracle), truth.terms))
     return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), shown), floor)
 
 
 def yardstick(oracle: Float64, perturbed: Sequence[Float64], result_dtype: str) -> Float64:
-    """Per element: the RMS over the perturbations, joined with one rounding to the result's dtype."""
+    """Per element: half the RMS change under the perturbations, joined with one rounding to the dtype."""
     total = np.zeros_like(oracle)
-    for other in perturbed:
-        total += (other - oracle) ** 2
+    for other in perturbed:  # moved by a whole ulp, so that nothing tells them from real inputs
+        total += (0.5 * (other - oracle)) ** 2
     rounding = to_float64(narrow(oracle, result_dtype), result_dtype) - oracle
     rounding = np.maximum(np.abs(rounding), ulp(oracle, result_dtype) / np.sqrt(12.0))
     joined: Float64 = np.sqrt(total / max(1, len(perturbed)) + rounding**2)

@@ -132,7 +132,10 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
     (
         "CON-DIM-RULE",
         "A dimension without a valid rule",
-        'Every name beyond B, T, H, K, V, D has a rule "lo..hi", a number, or an expression; expressions use names with sizes of their own and are at least 1.',
+        (
+            'Every name beyond B, T, H, K, V, D has a rule "lo..hi", a number, or an expression; expressions '
+            "use names with sizes of their own and are at least 1."
+        ),
         "The enumerator picks sizes from it.",
         "Add or correct the rule in dims.",
         '"dims": {"W": "64..1"}',

@@ -26,7 +26,9 @@ from verify.sandbox import wire
 
 FailureKind = Literal["crashed", "timeout", "memory", "malformed", "oversized", "extra", "refused"]
 
-_UNPRINTABLE = re.compile(r"[^\n\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]")
+_UNPRINTABLE = re.compile(
+    r"[^\n\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]|[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
 _RULE = re.compile(r"[A-Z0-9][A-Za-z0-9_-]{0,63}")
 
 

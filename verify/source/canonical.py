@@ -286,7 +286,7 @@ def _arrow(returns: cst.Annotation | None) -> cst.Annotation | None:
 
 
 def _separated(items: Sequence[Any]) -> list[Any]:
-    """Items of a list with nothing between a last comma and the bracket; Any, since the item types share no base."""
+    """Items with nothing between a last comma and the bracket; Any, since the item types share no base."""
     if not items or not isinstance(items[-1].comma, cst.Comma):
         return list(items)
     comma = items[-1].comma

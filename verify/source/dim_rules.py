@@ -122,12 +122,15 @@ class DimReader(LiteralReader):
                     where,
                     f"dims {name!r}: expected an expression without B and T, got {rule.expression!r}.",
                 )
-            nested = [operand for operand in rule.names if operand == name or _is_expression(operand, spec.dims)]
+            nested = [
+                operand for operand in rule.names if operand == name or _is_expression(operand, spec.dims)
+            ]
             if nested:
                 self.fail(
                     "CON-DIM-RULE",
                     where,
-                    f"dims {name!r}: expected names with sizes of their own in the expression, got {nested[0]!r}, "
+                    f"dims {name!r}: expected names with sizes of their own in the expression, got "
+                    f"{nested[0]!r}, "
                     "which is an expression itself. Write it out.",
                 )
             elif rule.expression is not None and _smallest(rule, spec.dims) < 1:

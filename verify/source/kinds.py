@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from verify.source.outline import dotted
@@ -25,16 +26,23 @@ from verify.source.vocabulary import (
 Kind = Literal["number", "tensor", "numbers", "tensors", "sequence", "text", "other", "unknown"]
 """`numbers` and `tensors` are sequences of one kind; `other` covers None, dtypes and devices."""
 
-Bindings = list[tuple[str, "ast.expr | Kind"]]
 _PASSES = 8
 
 
-def infer(function: ast.FunctionDef, parameters: Mapping[str, Kind]) -> dict[str, Kind]:
-    """Name -> kind over the whole function; a name bound to different kinds is `unknown`."""
-    known: dict[str, Kind] = {}
+@dataclass(frozen=True)
+class Scope:
+    """The kinds of a function's names, and of the expressions asked about so far (by identity)."""
+
+    kinds: dict[str, Kind]
+    memo: dict[int, Kind | None] = field(default_factory=dict)
+
+
+def infer(function: ast.FunctionDef, parameters: Mapping[str, Kind]) -> Scope:
+    """The kinds of all names of the function; a name bound to different kinds is `unknown`."""
+    known = Scope({})
     for argument in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs):
-        known[argument.arg] = parameters.get(argument.arg, annotated(argument.annotation))
-    fixed = dict(known)
+        known.kinds[argument.arg] = parameters.get(argument.arg, annotated(argument.annotation))
+    fixed = dict(known.kinds)
     for _ in range(_PASSES):
         found: dict[str, Kind | None] = dict(fixed)
         for node in ast.walk(function):
@@ -44,9 +52,9 @@ def infer(function: ast.FunctionDef, parameters: Mapping[str, Kind]) -> dict[str
                     kind if previous is None else previous if kind in (None, previous) else "unknown"
                 )
         fresh = {name: kind for name, kind in found.items() if kind is not None}
-        if fresh == known:
+        if fresh == known.kinds:
             break
-        known = fresh
+        known = Scope(fresh)
     return known
 
 
@@ -64,22 +72,21 @@ def annotated(node: ast.expr | None) -> Kind:
     return "sequence" if text.startswith(("tuple", "list")) else "unknown"
 
 
-def _bindings(node: ast.AST, known: Mapping[str, Kind]) -> Iterable[tuple[str, Kind | None]]:
+def _bindings(node: ast.AST, known: Scope) -> Iterable[tuple[str, Kind | None]]:
     if isinstance(node, ast.Assign):
         for target in node.targets:
             yield from _unpack(target, node.value, kind_of(node.value, known), known)
     elif isinstance(node, ast.AnnAssign) and node.value is not None:
         yield from _unpack(node.target, node.value, kind_of(node.value, known), known)
     elif isinstance(node, ast.AugAssign):
-        yield from _unpack(
-            node.target, None, kind_of(ast.BinOp(node.target, node.op, node.value), known), known
-        )
+        kind = _operation([kind_of(node.target, known), kind_of(node.value, known)])
+        yield from _unpack(node.target, None, kind, known)
     elif isinstance(node, ast.For | ast.comprehension):
         yield from _iterate(node.target, node.iter, known)
 
 
 def _unpack(
-    target: ast.expr, value: ast.expr | None, kind: Kind | None, known: Mapping[str, Kind]
+    target: ast.expr, value: ast.expr | None, kind: Kind | None, known: Scope
 ) -> Iterable[tuple[str, Kind | None]]:
     if isinstance(target, ast.Name):
         yield target.id, kind
@@ -97,9 +104,7 @@ def _unpack(
                 )
 
 
-def _iterate(
-    target: ast.expr, iterable: ast.expr, known: Mapping[str, Kind]
-) -> Iterable[tuple[str, Kind | None]]:
+def _iterate(target: ast.expr, iterable: ast.expr, known: Scope) -> Iterable[tuple[str, Kind | None]]:
     call = iterable if isinstance(iterable, ast.Call) and isinstance(iterable.func, ast.Name) else None
     name = call.func.id if call is not None and isinstance(call.func, ast.Name) else None
     if call is not None and name in ("zip", "enumerate") and isinstance(target, ast.Tuple):
@@ -124,8 +129,14 @@ def is_sequence(kind: Kind | None) -> bool:
     return kind in ("numbers", "tensors", "sequence")
 
 
-def kind_of(node: ast.expr, known: Mapping[str, Kind]) -> Kind | None:
+def kind_of(node: ast.expr, known: Scope) -> Kind | None:
     """The kind of an expression; None where it rests on a name that has no kind yet."""
+    if id(node) not in known.memo:
+        known.memo[id(node)] = _kind_of(node, known)
+    return known.memo[id(node)]
+
+
+def _kind_of(node: ast.expr, known: Scope) -> Kind | None:
     if isinstance(node, ast.Constant):
         return (
             "number"
@@ -135,7 +146,7 @@ def kind_of(node: ast.expr, known: Mapping[str, Kind]) -> Kind | None:
             else "other"
         )
     if isinstance(node, ast.Name):
-        return known.get(node.id)
+        return known.kinds.get(node.id)
     if isinstance(node, ast.Attribute):
         return _attribute(node)
     if isinstance(node, ast.Subscript):
@@ -174,14 +185,14 @@ def _attribute(node: ast.Attribute) -> Kind:
     return kinds.get(node.attr, "unknown")
 
 
-def _subscript(node: ast.Subscript, known: Mapping[str, Kind]) -> Kind | None:
+def _subscript(node: ast.Subscript, known: Scope) -> Kind | None:
     kind = kind_of(node.value, known)
     if kind is None or kind == "tensor":
         return kind
     return kind if isinstance(node.slice, ast.Slice) else element(kind)
 
 
-def _call(node: ast.Call, known: Mapping[str, Kind]) -> Kind | None:
+def _call(node: ast.Call, known: Scope) -> Kind | None:
     if isinstance(node.func, ast.Name):
         return _named_call(node.func.id, node, known)
     if not isinstance(node.func, ast.Attribute):
@@ -196,7 +207,7 @@ def _call(node: ast.Call, known: Mapping[str, Kind]) -> Kind | None:
     return "unknown" if name in RETURNS_UNKNOWN or name in LIST_METHODS else "tensor"
 
 
-def _named_call(name: str, node: ast.Call, known: Mapping[str, Kind]) -> Kind | None:
+def _named_call(name: str, node: ast.Call, known: Scope) -> Kind | None:
     first = kind_of(node.args[0], known) if node.args else "number"
     if name == "range":
         return "numbers"
@@ -233,7 +244,7 @@ def _operation(kinds: list[Kind | None]) -> Kind | None:
     return "number" if set(kinds) == {"number"} else "unknown"
 
 
-def _comparison(node: ast.Compare, known: Mapping[str, Kind]) -> Kind | None:
+def _comparison(node: ast.Compare, known: Scope) -> Kind | None:
     if all(isinstance(op, ast.Is | ast.IsNot | ast.In | ast.NotIn) for op in node.ops):
         return "number"
     return _operation([kind_of(part, known) for part in (node.left, *node.comparators)])

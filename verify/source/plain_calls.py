@@ -249,9 +249,7 @@ class Calls(Expressions):
             and isinstance(value, ast.Attribute)
             and value.attr == "device"
             and dotted(value) != "torch.device"
-        ):
-            self.value(value.value)
-        elif keyword.arg == "dtype" and isinstance(value, ast.Attribute) and value.attr == "dtype":
+        ) or (keyword.arg == "dtype" and isinstance(value, ast.Attribute) and value.attr == "dtype"):
             self.value(value.value)
         elif keyword.arg == "device":
             self.fail(

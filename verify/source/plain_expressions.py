@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from verify.source.kinds import Kind, is_sequence, kind_of
+from verify.source.kinds import Scope, is_sequence, kind_of
 from verify.source.literals import nearest
 from verify.source.outline import Outline, dotted
 from verify.source.subset import Subset
@@ -29,12 +29,13 @@ class Expressions(Subset, ABC):
     """Checks expressions of a plain function; `roles` holds wrapper, oracle, reference, as they reach it."""
 
     def __init__(
-        self, outline: Outline, function: ast.FunctionDef, roles: frozenset[str], kinds: Mapping[str, Kind]
+        self, outline: Outline, function: ast.FunctionDef, roles: frozenset[str], kinds: Scope
     ) -> None:
         super().__init__(outline, function)
         self.roles = roles
         self.kinds = kinds
         self.mappings = {"tuning"}
+        self.reported: set[int] = set()
 
     @property
     def wrapper(self) -> bool:
@@ -120,7 +121,7 @@ class Expressions(Subset, ABC):
                 "name.",
             )
         else:
-            self.unknown_name(node, {*BUILTINS, *self.outline.functions, *self.kinds})
+            self.unknown_name(node, {*BUILTINS, *self.outline.functions, *self.kinds.kinds})
 
     def attribute(self, node: ast.Attribute) -> None:
         """An attribute that is not called: a dtype, a constant, or a property of a value."""
@@ -207,8 +208,8 @@ class Expressions(Subset, ABC):
             if isinstance(node, ast.BinOp)
             else ([node.operand] if isinstance(node, ast.UnaryOp) else [node.left, *node.comparators])
         )
-        self.values(parts)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            self.values(parts)
             self.truth(parts)
             return
         matmul = isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
@@ -217,13 +218,15 @@ class Expressions(Subset, ABC):
         )
         tensors = any(kind_of(part, self.kinds) == "tensor" for part in parts)
         if self.wrapper and (matmul or (tensors and not identity)):
-            self.fail(
-                "POL-ATEN",
-                node,
-                f"expected arithmetic on numbers only, got {ast.unparse(node)[:60]} in a wrapper. Compute in "
-                "a "
-                "@triton.jit kernel.",
-            )
+            if id(node) not in self.reported:
+                self.fail(
+                    "POL-ATEN",
+                    node,
+                    f"expected arithmetic on numbers only, got {ast.unparse(node)[:60]} in a wrapper. "
+                    "Compute "
+                    "in a @triton.jit kernel.",
+                )
+            self.reported |= {id(part) for part in parts}  # one finding for a whole formula
         elif (
             isinstance(node, ast.Compare)
             and (len(node.ops) > 1 or any(isinstance(op, ast.In | ast.NotIn) for op in node.ops))
@@ -234,6 +237,7 @@ class Expressions(Subset, ABC):
                 node,
                 f"expected one comparison of tensors, got {ast.unparse(node)[:60]}, which reads values.",
             )
+        self.values(parts)
 
     def truth(self, nodes: Sequence[ast.expr]) -> None:
         for node in nodes:
@@ -283,8 +287,7 @@ class Expressions(Subset, ABC):
                 "POL-ITERATE",
                 node,
                 f"expected range, zip, enumerate, a tuple or a list, got {ast.unparse(node)[:60]}, which may "
-                "be a "
-                "tensor. Iterate over an index.",
+                "be a tensor. Iterate over an index.",
             )
 
     @abstractmethod

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from verify.source.kinds import Kind, infer, kind_of
 from verify.source.outline import Outline, dotted
 from verify.source.plain_calls import Calls
+from verify.source.subset import bindings
 from verify.source.vocabulary import ANNOTATION_DOTTED, ANNOTATION_NAMES, BUILTINS
 
 
@@ -27,7 +28,7 @@ class PlainSubset(Calls):
         parameters: Mapping[str, Kind],
     ) -> None:
         super().__init__(outline, function, roles, infer(function, parameters))
-        self._owned: dict[str, bool] = {}
+        self._values = _bound_values(function)
 
     def check(self) -> None:
         self.check_bindings(BUILTINS)
@@ -104,7 +105,7 @@ class PlainSubset(Calls):
         if not isinstance(node.target, ast.Name):
             self.target(node.target)
             return
-        kind = self.kinds.get(node.target.id)
+        kind = self.kinds.kinds.get(node.target.id)
         if kind != "number":
             self.fail(
                 "POL-INPLACE",
@@ -145,28 +146,9 @@ class PlainSubset(Calls):
 
     def owns(self, name: str) -> bool:
         """Whether every binding of the name is a list display, or, in a definition, a fresh typed tensor."""
-        if name not in self._owned:
-            self._owned[name] = self.only_fresh(name)
-        return self._owned[name]
-
-    def only_fresh(self, name: str) -> bool:
-        arguments = self.function.args
-        if name in {
-            argument.arg for argument in (*arguments.args, *arguments.kwonlyargs, *arguments.posonlyargs)
-        }:
-            return False
-        values = [
-            node.value
-            for node in ast.walk(self.function)
-            if isinstance(node, ast.Assign)
-            and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
-        ]
-        stores = [
-            n
-            for n in ast.walk(self.function)
-            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store)
-        ]
-        return bool(values) and len(values) == len(stores) and all(self.fresh(value) for value in values)
+        return bool(self._values.get(name)) and all(
+            value is not None and self.fresh(value) for value in self._values[name]
+        )
 
     def fresh(self, node: ast.expr) -> bool:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
@@ -177,7 +159,7 @@ class PlainSubset(Calls):
             return False
         like = node.func.attr in ("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")
         typed = any(keyword.arg == "dtype" for keyword in node.keywords)
-        # torch.zeros alone is float32, and writing float64 values into it would lower the reference's precision
+        # torch.zeros alone is float32, and writing float64 values into it would lower the precision
         return like or (typed and dotted(node.func) in ("torch.zeros", "torch.ones", "torch.full"))
 
     def unpacked(self, target: ast.expr, value: ast.expr) -> None:
@@ -239,3 +221,15 @@ class PlainSubset(Calls):
 
 def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _bound_values(function: ast.FunctionDef) -> dict[str, list[ast.expr | None]]:
+    """Name -> what each of its bindings assigns; None for arguments and everything but `name = value`."""
+    plain: dict[int, ast.expr] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            plain |= {id(target): node.value for target in node.targets}
+    values: dict[str, list[ast.expr | None]] = {}
+    for node, name in bindings(function):
+        values.setdefault(name, []).append(plain.get(id(node)))
+    return values

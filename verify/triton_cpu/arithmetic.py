@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from verify.triton_cpu import numerics, private
-from verify.triton_cpu.handles import FORMATS, Array, Handle, format_of
+from verify.triton_cpu.handles import Array, Handle, format_of
+
+_NO_ADDRESSES = "expected pointers to be used for loads and stores, got a cast between a pointer and a number"
 
 Method = Callable[..., Handle]
 
@@ -253,6 +255,8 @@ class Elementwise:
         scalar = target.scalar
         if source.dtype.is_ptr() and scalar.is_ptr():
             return Handle(source.data, scalar, source.buffer)
+        if source.dtype.is_ptr() or scalar.is_ptr():
+            raise TypeError(_NO_ADDRESSES)
         bits = format_of(source.dtype).encode(source.data)
         to = format_of(scalar)
         if not bits.flags.c_contiguous:
@@ -263,4 +267,5 @@ class Elementwise:
         return Handle(source.data.astype(np.int64), target.scalar)
 
     def create_ptr_to_int(self, source: Handle, target: Any) -> Handle:
-        return Handle(source.data.astype(FORMATS[target.scalar.name].compute), target.scalar)
+        """Refused: a kernel that sees addresses can tell this arena from a device."""
+        raise TypeError(_NO_ADDRESSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import linecache
 import math
@@ -146,7 +147,31 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
         "math": math,
     }
     exec(compile(source, name, "exec"), namespace)
-    return {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
+    kernels = {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
+    for key, kernel in kernels.items():
+        _check_captured(key, kernel, source)
+    return kernels
+
+
+def _check_captured(name: str, kernel: JITFunction, source: str) -> None:
+    """Triton cuts a kernel's text out of the file by itself; it must be the function that Python defines.
+
+    Raises KernelError otherwise: what is compiled would not be what is interpreted and read.
+    """
+    defined = next(
+        node
+        for node in reversed(ast.parse(source).body)
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    )
+    line, defined.decorator_list = defined.lineno, []
+    try:
+        captured = ast.dump(ast.parse(kernel.src))
+    except SyntaxError:
+        captured = ""
+    if captured != ast.dump(ast.Module(body=[defined], type_ignores=[])):
+        raise KernelError(
+            "expected Triton to see the function that is defined here, got other text", kernel=name, line=line
+        )
 
 
 def _import(

@@ -18,7 +18,7 @@ def oracle(seed: int = 0) -> Float64:
 
 def perturbed(values: Float64, relative: float) -> list[Float64]:
     generator = np.random.default_rng(1)
-    return [values * (1 + relative * generator.choice([-1.0, 1.0], values.shape)) for _ in range(3)]
+    return [values * (1 + 2 * relative * generator.choice([-1.0, 1.0], values.shape)) for _ in range(3)]
 
 
 def compared(

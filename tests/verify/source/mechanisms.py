@@ -48,7 +48,9 @@ def changed(text: str, old: str, new: str) -> str:
 
 
 def in_forward(line: str) -> str:
-    return changed(HONEST, "    output = torch.empty_like(v)\n", f"    output = torch.empty_like(v)\n    {line}\n")
+    return changed(
+        HONEST, "    output = torch.empty_like(v)\n", f"    output = torch.empty_like(v)\n    {line}\n"
+    )
 
 
 def in_reference(line: str) -> str:

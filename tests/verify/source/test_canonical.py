@@ -40,7 +40,10 @@ NORMALISED = [
     ("if x: y = 1\n", "if x:\n    y = 1\n"),
     ("if x:\n  y = 1\n", "if x:\n    y = 1\n"),
     ("x = 1 # why\n", "x = 1  # why\n"),
-    ("def f():\n    return 1\ndef g():\n\n    return 2\n", "def f():\n    return 1\n\n\ndef g():\n    return 2\n"),
+    (
+        "def f():\n    return 1\ndef g():\n\n    return 2\n",
+        "def f():\n    return 1\n\n\ndef g():\n    return 2\n",
+    ),
     ('"""Doc."""\nimport math\n', '"""Doc."""\n\nimport math\n'),
     ("x: int=3\n", "x: int = 3\n"),
     ("def f(a:int=3,b = 2):\n    pass\n", "def f(a: int = 3, b=2):\n    pass\n"),
@@ -78,14 +81,15 @@ def roughened(seed: int) -> str:
     """The honest mechanism with careless layout at random places; the tree stays the same."""
     draw = random.Random(seed)
     lines = []
-    for line in HONEST.split("\n"):
-        if draw.random() < 0.2 and " = " in line and '"' not in line:
-            line = line.replace(" = ", draw.choice(["=", "  = ", " =  "]), 1)
-        if draw.random() < 0.2 and line.strip() and '"""' not in line:
-            line += draw.choice(["   ", "  # note", " # note "])
-        if draw.random() < 0.2 and line.endswith(",") and '"""' not in line:
-            line = line[:-1] + " ,"
-        lines.append(line)
+    for original in HONEST.split("\n"):
+        rough = original
+        if draw.random() < 0.2 and " = " in rough and '"' not in rough:
+            rough = rough.replace(" = ", draw.choice(["=", "  = ", " =  "]), 1)
+        if draw.random() < 0.2 and rough.endswith(",") and '"""' not in rough:
+            rough = rough[:-1] + " ,"
+        if draw.random() < 0.2 and rough.strip() and '"""' not in rough:
+            rough += draw.choice(["   ", "  # note", " # note "])
+        lines.append(rough)
         if draw.random() < 0.1 and '"""' not in "".join(lines[-3:]):
             lines += [""] * draw.randint(1, 3)
     return "\n".join(lines)
@@ -110,7 +114,10 @@ def test_a_candidate_must_be_canonical_only_where_that_is_asked_for() -> None:
     assert check(careless).findings == ()
     assert check(careless).canonical is False
     (finding,) = check(careless, require_canonical=True).findings
-    assert (finding.rule, finding.line) == ("LCK-NOT-CANONICAL", careless[: careless.index("V  =")].count("\n") + 1)
+    assert (finding.rule, finding.line) == (
+        "LCK-NOT-CANONICAL",
+        careless[: careless.index("V  =")].count("\n") + 1,
+    )
     assert check(SKELETON, require_canonical=True).canonical is True
 
 

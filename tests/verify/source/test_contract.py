@@ -14,7 +14,8 @@ from verify.source.signatures import check_functions, expected_signature, read_t
 from verify.source.spec_reader import read_spec
 
 EMPTY = {
-    "contract": "1", "template": '"free"', "causal": "True", "inputs": '{"q": "B T H K", "v": "B T H V"}', "output": '"B T H V"',
+    "contract": "1", "template": '"free"', "causal": "True",
+    "inputs": '{"q": "B T H K", "v": "B T H V"}', "output": '"B T H V"',
     "state": '{"S": "B H K V : normal, float32"}',
 }  # fmt: skip
 
@@ -123,7 +124,12 @@ def test_a_mistake_is_named_with_a_way_out(parts, rule, hint) -> None:
 
 def test_every_mistake_is_reported_at_once() -> None:
     _, findings = read(causal="0", inputs='{"q": "B T H : tiny", "k": "T B"}', output="3", nonsense="1")
-    assert {finding.rule for finding in findings} == {"CON-SPEC-KEY", "CON-SPEC-VALUE", "CON-DOMAIN", "CON-DIMS"}
+    assert {finding.rule for finding in findings} == {
+        "CON-SPEC-KEY",
+        "CON-SPEC-VALUE",
+        "CON-DOMAIN",
+        "CON-DIMS",
+    }
 
 
 def test_positions_are_those_of_the_mistake() -> None:
@@ -138,7 +144,9 @@ def test_a_missing_spec_is_one_finding() -> None:
 
 
 def test_declared_dims_resolve_to_sizes() -> None:
-    spec = valid(inputs='{"q": "B T H K", "v": "B T G W"}', dims='{"H": "G*R", "G": "1..8", "R": "1..4", "W": 3}')
+    spec = valid(
+        inputs='{"q": "B T H K", "v": "B T G W"}', dims='{"H": "G*R", "G": "1..8", "R": "1..4", "W": 3}'
+    )
     sizes = spec.resolve({"B": 2, "T": 5, "G": 3, "R": 2, "K": 7, "V": 1})
     assert (sizes["H"], sizes["W"]) == (6, 3)
     assert spec.inputs[1].shape(sizes) == (2, 5, 3, 3)
@@ -172,7 +180,9 @@ def test_expressions_are_parsed_and_never_run(text: str) -> None:
         tree = parse_expression(text)
     except ValueError:
         return
-    assert all(isinstance(n, ast.BinOp | ast.Name | ast.Constant | ast.Load | ast.operator) for n in ast.walk(tree))
+    assert all(
+        isinstance(n, ast.BinOp | ast.Name | ast.Constant | ast.Load | ast.operator) for n in ast.walk(tree)
+    )
 
 
 def test_params_are_float32_unless_said() -> None:
@@ -182,14 +192,20 @@ def test_params_are_float32_unless_said() -> None:
 
 def test_indices_are_integers_without_a_gradient() -> None:
     spec = valid(inputs='{"q": "B T H K", "i": "B T : index"}')
-    assert [(tensor.dtype, tensor.differentiable) for tensor in spec.inputs] == [("io", True), ("int32", False)]
+    assert [(tensor.dtype, tensor.differentiable) for tensor in spec.inputs] == [
+        ("io", True),
+        ("int32", False),
+    ]
 
 
 def test_signatures_follow_spec() -> None:
     spec = valid(params='{"a": "H"}', constants='{"window": 64, "eps": -1e-6}')
     assert expected_signature("reference", spec) == (("q", "v", "a"), ("state", "window", "eps"))
     assert expected_signature("forward", spec) == (("q", "v", "a"), ("state", "tuning", "window", "eps"))
-    assert expected_signature("backward", spec) == (("residuals", "d_output", "d_state"), ("needs", "tuning", "window", "eps"))
+    assert expected_signature("backward", spec) == (
+        ("residuals", "d_output", "d_state"),
+        ("needs", "tuning", "window", "eps"),
+    )
     assert spec.constants == {"window": 64, "eps": -1e-6}
 
 
@@ -219,15 +235,22 @@ def test_a_wrong_signature_prints_the_right_one(old: str, new: str) -> None:
 def test_missing_functions_are_named() -> None:
     spec, _ = read_spec(outline(HONEST))
     assert spec is not None
-    text = HONEST.replace("def backward(", "def backwards(").replace("def reference(", "@triton.jit\ndef reference(")
-    assert [finding.rule for finding in check_functions(outline(text), spec)] == ["CON-FUNCTION", "CON-FUNCTION"]
+    text = HONEST.replace("def backward(", "def backwards(").replace(
+        "def reference(", "@triton.jit\ndef reference("
+    )
+    assert [finding.rule for finding in check_functions(outline(text), spec)] == [
+        "CON-FUNCTION",
+        "CON-FUNCTION",
+    ]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "[]", "()", "3", "[{}] * 2", "[3]", '[{"A": 1.5}]', '[{"A": True}]', '[{"A": -1}]', '[{"num_warps": 3}]',
-        '[{"num_stages": 9}]', '[{"A": 1}, {"B": 1}]', '[{"A": 1}, {"A": 1}]', '[{"__a": 1}]', '[{**{}}]', '[{"A": 1, "A": 2}]',
+        "[]", "()", "3", "[{}] * 2", "[3]", '[{"A": 1.5}]', '[{"A": True}]',
+        '[{"A": -1}]', '[{"num_warps": 3}]',
+        '[{"num_stages": 9}]', '[{"A": 1}, {"B": 1}]', '[{"A": 1}, {"A": 1}]', '[{"__a": 1}]',
+        "[{**{}}]", '[{"A": 1, "A": 2}]',
         "[" + ", ".join(f'{{"A": {n}}}' for n in range(9)) + "]", '[{"A B": 1}]', '[{"A": 1} for i in (1,)]',
     ],
 )  # fmt: skip
@@ -238,6 +261,8 @@ def test_a_malformed_tuning_is_refused(text: str) -> None:
 
 
 def test_tuning_is_read_as_data() -> None:
-    tuning, findings = read_tuning(outline('TUNING = [{"A": 1, "num_warps": 8}, {"A": 0, "num_warps": 16}]\n'))
+    tuning, findings = read_tuning(
+        outline('TUNING = [{"A": 1, "num_warps": 8}, {"A": 0, "num_warps": 16}]\n')
+    )
     assert (tuning, findings) == (({"A": 1, "num_warps": 8}, {"A": 0, "num_warps": 16}), [])
     assert [finding.rule for finding in read_tuning(outline("x = 1"))[1]] == ["CON-TUNING"]

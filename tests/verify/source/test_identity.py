@@ -23,10 +23,20 @@ def test_short_ids_are_eight_characters_of_base32() -> None:
 
 def test_names_comments_docstrings_and_tuning_do_not_change_the_fingerprint() -> None:
     text = HONEST
-    for old, new in [("total", "running"), ("columns", "lanes"), ("_grid", "_programs"), ("v_ptr", "values_ptr"), ("BLOCK_V", "WIDTH")]:
+    for old, new in [
+        ("total", "running"),
+        ("columns", "lanes"),
+        ("_grid", "_programs"),
+        ("v_ptr", "values_ptr"),
+        ("BLOCK_V", "WIDTH"),
+    ]:
         text = re.sub(rf"\b{old}\b", new, text)
     text = text.replace('"WIDTH"', '"BLOCK_V"').replace('"BLOCK_V": 32', '"BLOCK_V": 16')
-    text = changed(text, "    mask = lanes < V\n    running = tl.load(s_ptr", "    mask = lanes < V  # note\n    running = tl.load(s_ptr")
+    text = changed(
+        text,
+        "    mask = lanes < V\n    running = tl.load(s_ptr",
+        "    mask = lanes < V  # note\n    running = tl.load(s_ptr",
+    )
     text = text.replace("Programs along rows and along tiles", "Another text")
     assert text != HONEST
     assert fingerprint(text) == fingerprint(HONEST)
@@ -35,7 +45,11 @@ def test_names_comments_docstrings_and_tuning_do_not_change_the_fingerprint() ->
 def test_another_computation_has_another_fingerprint() -> None:
     others = [
         changed(HONEST, "        total += v.to(tl.float32)", "        total -= v.to(tl.float32)"),
-        changed(HONEST, "(((i_bh // H) * T + t) * H + i_bh % H) * V\n        v =", "(((i_bh // H) * T + t) * H + i_bh // H) * V\n        v ="),
+        changed(
+            HONEST,
+            "(((i_bh // H) * T + t) * H + i_bh % H) * V\n        v =",
+            "(((i_bh // H) * T + t) * H + i_bh // H) * V\n        v =",
+        ),
         changed(HONEST, '"causal": True', '"causal": False'),
         changed(HONEST, "        t = T - 1 - step", "        t = T - 2 - step"),
         changed(HONEST, "return d_v, d_initial", "return d_initial, d_v"),
@@ -45,5 +59,9 @@ def test_another_computation_has_another_fingerprint() -> None:
 
 
 def test_swapped_names_are_another_computation() -> None:
-    one = changed(HONEST, "tl.store(o_ptr + row + columns, total.to(v.dtype)", "tl.store(o_ptr + row + columns, v.to(v.dtype)")
+    one = changed(
+        HONEST,
+        "tl.store(o_ptr + row + columns, total.to(v.dtype)",
+        "tl.store(o_ptr + row + columns, v.to(v.dtype)",
+    )
     assert fingerprint(one) != fingerprint(HONEST)

@@ -28,7 +28,11 @@ def test_a_free_mechanism_has_no_lock() -> None:
     result = check(HONEST)
     assert result.stages == {"PAR": "pass", "POL": "pass", "LCK": "n/a", "CON": "pass"}
     assert result.mechanism is not None
-    assert (result.mechanism.skeleton, result.mechanism.family, result.mechanism.slot_bodies) == (None, "free", {})
+    assert (result.mechanism.skeleton, result.mechanism.family, result.mechanism.slot_bodies) == (
+        None,
+        "free",
+        {},
+    )
 
 
 def test_unreadable_text_skips_what_needs_a_tree() -> None:
@@ -36,11 +40,19 @@ def test_unreadable_text_skips_what_needs_a_tree() -> None:
 
 
 def test_findings_of_all_stages_come_together_and_sorted() -> None:
-    text = changed(SKELETON, '"causal": True', '"causal": 1').replace("import torch\n", "import os\nimport torch\n")
+    text = changed(SKELETON, '"causal": True', '"causal": 1').replace(
+        "import torch\n", "import os\nimport torch\n"
+    )
     result = check(changed(text, "    return K**-0.5", "    return open(K)"))
     assert result.stages == {"PAR": "pass", "POL": "fail", "LCK": "fail", "CON": "fail"}
     assert list(result.findings) == sorted(result.findings, key=lambda finding: finding.sort_key())
-    assert {finding.rule for finding in result.findings} >= {"POL-IMPORT", "POL-IO", "LCK-CHANGED", "LCK-ADDED", "CON-SPEC-VALUE"}
+    assert {finding.rule for finding in result.findings} >= {
+        "POL-IMPORT",
+        "POL-IO",
+        "LCK-CHANGED",
+        "LCK-ADDED",
+        "CON-SPEC-VALUE",
+    }
 
 
 def test_a_free_mechanism_may_not_name_slots() -> None:
