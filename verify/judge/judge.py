@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -44,6 +47,27 @@ WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=120.0)
 COMPILE_LIMITS = Limits(memory_bytes=8 << 30, seconds=COMPILE_SECONDS)
 
 
+def environment() -> dict[str, Any]:
+    """Where the noisy numbers were measured."""
+    return {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "torch": _installed("torch"),
+        "triton": _installed("triton"),
+    }
+
+
+def _installed(package: str) -> str | None:
+    """A package's version; None where it is not there, as on a machine that only runs the static half."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 class IsolationError(InfrastructureError):
     """The machine cannot confine hostile code fully, and nobody said that this is acceptable."""
 
@@ -55,7 +79,7 @@ class _Record:
     depth: Depth
     stages: dict[str, Status]
     findings: list[Finding] = field(default_factory=list)
-    measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}})
+    measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}, "environment": environment()})
 
     def blame(self, findings: Sequence[Finding]) -> None:
         self.findings += findings
