@@ -104,7 +104,7 @@ def test_every_package_ships_its_types(package: str) -> None:
 
 @pytest.mark.parametrize("package", ["verify", "harness", "tests"])
 def test_every_folder_of_modules_is_a_package(package: str) -> None:
-    data = {ROOT / "tests" / "exploits", ROOT / "tests" / "honest"}
+    data = {ROOT / "tests" / name for name in ("cheats", "exploits", "honest")}
     folders = {path.parent for path in (ROOT / package).rglob("*.py")} - data
     assert [named(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 

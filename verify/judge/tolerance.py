@@ -34,6 +34,9 @@ Kernels accumulate in float32 whatever their inputs are, so what a recurrence re
 only.
 """
 
+CANCELLED_UNITS: Mapping[str, float] = {"float32": 0.25, "bfloat16": 0.4, "float16": 0.4}
+"""What a gradient may be off where its terms cancel, in units of the run's dtype at the size of the terms."""
+
 UNDERFLOW = 1e-30
 """Absolute errors below this times (1 + the largest result) are flushes of tiny numbers, not mathematics."""
 
@@ -126,9 +129,9 @@ def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     unit = 2.0 ** -((FORMATS[run_dtype].mantissa_bits or 0) + 1)
     lost = np.where(np.isfinite(eager), eager - oracle, np.inf) * (unit / 2.0**-24)
     shown, floor = _windows_rms(lost), UNDERFLOW * (1.0 + float(np.max(np.abs(oracle))))
-    if truth.terms > 0.0 and run_dtype == "float32":
+    if run_dtype == "float32" and truth.terms > 0.0:
         shown = np.maximum(shown, _rms(lost))
-        floor = max(floor, 0.25 * unit * truth.terms)
+    floor = max(floor, CANCELLED_UNITS[run_dtype] * unit * truth.terms)
     shown = np.minimum(shown, LOST_UNITS[run_dtype] * unit * max(_rms(oracle), truth.terms))
     return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), shown), floor)
 
