@@ -50,6 +50,8 @@ def skeleton_source(skeleton: str) -> str:
 
 def as_free(source: str) -> str:
     """The same mechanism without a template: its own text is all that it answers for."""
+    if '"template": "free"' in source:
+        return source
     text, named = re.subn(r'"template": "[^"]+"', '"template": "free"', source, count=1)
     text, slots = re.subn(r'"slots": \{.*?\},\n', '"slots": {},\n', text, count=1, flags=re.DOTALL)
     if not (named and slots):
