@@ -76,7 +76,7 @@ def enumerate_groups(
     spec: Spec, tuning: tuple[dict[str, int], ...], *, seed: int, depth: Literal["quick", "full"]
 ) -> tuple[Group, ...]:
     """The test plan for one mechanism. `full` begins with the groups of `quick`."""
-    planner = _Planner(spec=spec, tuning=tuning, stream=Stream(derive(seed, "cases")))
+    planner = Planner(spec=spec, tuning=tuning, stream=Stream(derive(seed, "cases")))
     groups = [planner.smoke(), planner.semantics(), planner.low_precision()]
     if depth == "full":
         groups += [
@@ -91,7 +91,9 @@ def enumerate_groups(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Planner:
+class Planner:
+    """Draws the sizes of one mechanism's cases."""
+
     spec: Spec
     tuning: tuple[dict[str, int], ...]
     stream: Stream
@@ -141,7 +143,7 @@ class _Planner:
             name="semantics",
             cases=(
                 Case(
-                    sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=16, V=64, D=64),
+                    sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=20, V=40, D=40),
                     dtype="float32",
                     layout="gapped",
                     cotangent="expanded",
