@@ -12,7 +12,7 @@ from typing import Literal
 
 from verify.judge.random import Stream
 from verify.seeds import derive
-from verify.source.contract import DimRule, Spec
+from verify.source.contract import HEADS, DimRule, Spec
 
 LayoutKind = Literal["dense", "transposed", "gapped"]
 CotangentKind = Literal["random", "one_hot", "expanded", "transposed", "zero"]
@@ -22,6 +22,7 @@ StateKind = Literal["zero", "random"]
 PRIMES = (13, 37, 61)
 AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
 LONG = 521
+OTHER_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +279,17 @@ class Planner:
                 for index in range(8)
             ),
         )
+
+
+def usual_sizes(spec: Spec, chosen: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Every free dimension at a size that models use; `chosen` has those of B, T, H and the head sizes.
+
+    Where H is an expression (G*R), its names share it evenly; any other dimension is 16, or near it.
+    """
+    sizes = dict(chosen)
+    names = spec.dims[HEADS].names if HEADS in spec.dims else ()
+    sizes |= dict.fromkeys(names, round(chosen[HEADS] ** (1.0 / max(1, len(names)))))
+    return tuple((name, _clamp(sizes.get(name, OTHER_SIZE), spec.dims[name])) for name in spec.free_dims())
 
 
 def _clamp(size: int, rule: DimRule) -> int:

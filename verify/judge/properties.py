@@ -376,7 +376,7 @@ class _Unmoved:
         cotangents: bool = True,
         scale: float = SCALES[0],
     ) -> list[Finding]:
-        """Draw the rest again, `scale` times as large or as the reference stands; ask it, then the kernels."""
+        """Draw the rest again, up to `scale` times as large; ask the reference, then the kernels."""
         results = kept.results(experiment.spec)
         for size in (one for one in SCALES if one <= scale):
             other = _altered(experiment, base, kept, label, size, cotangents=cotangents)
