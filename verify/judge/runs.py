@@ -117,7 +117,7 @@ def finish(session: Session, pending: Pending) -> Outcome:
         outcome.findings += memory_findings(executed, outcome.case.label)
     if evaluated is not None and eager is not None and _check_oracle(outcome, evaluated):
         names = result_names(spec)
-        truth = _truth(spec, pending.inputs, evaluated, eager[0])
+        truth = truths(spec, pending.inputs, evaluated, eager[0])
         if executed is not None:
             _compare_kernels(outcome, spec, executed, dict(zip(names, truth, strict=True)))
         if parallel is not None:
@@ -125,7 +125,7 @@ def finish(session: Session, pending: Pending) -> Outcome:
     return outcome
 
 
-def _truth(
+def truths(
     spec: Spec, inputs: CaseInputs, evaluated: Sequence[Sequence[Float64]], eager: Sequence[Float64]
 ) -> list[Truth]:
     """What every result should be, in the order of `result_names`."""
@@ -246,11 +246,17 @@ def _check_oracle(outcome: Outcome, evaluated: Sequence[Sequence[Float64]]) -> b
     return False
 
 
-def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Mapping[str, Truth]) -> None:
-    run = outcome.case.dtype
+def result_dtypes(spec: Spec, run: str) -> dict[str, str]:
+    """The dtype of every result and gradient in a run of dtype `run`."""
     dtypes = {"output": run}
     for entry in (*spec.state, *spec.differentiated):
         dtypes[entry.name] = dtypes[f"d_{entry.name}"] = run if entry.dtype == "io" else entry.dtype
+    return dtypes
+
+
+def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Mapping[str, Truth]) -> None:
+    run = outcome.case.dtype
+    dtypes = result_dtypes(spec, run)
     for name, true in truth.items():
         if name in executed.results:
             found = compare(executed.results[name], true, run_dtype=run, result_dtype=dtypes[name])
