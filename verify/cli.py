@@ -205,8 +205,8 @@ def replay(
     from verify.failure import replay_case
 
     file = mechanism / "mechanism.py" if mechanism.is_dir() else mechanism
+    number = None if seed is None else _hexadecimal(seed)
     try:
-        number = None if seed is None else int(seed, 16)
         found = replay_case(
             file, read_source(file), case, seed=number, require_isolation=not allow_weak_isolation
         )
@@ -286,6 +286,15 @@ def read_source(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Stop(USAGE, f"{path}: expected a readable file, got {error.strerror or error}") from None
+
+
+def _hexadecimal(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise Stop(
+            USAGE, f"--seed: expected a hexadecimal number, got {text!r}. Copy `plan_seed` of a verdict."
+        ) from None
 
 
 def _say(line: str) -> None:
