@@ -1,4 +1,4 @@
-"""The judge's command line: check, show, explain, bench.
+"""The judge's command line: check, show, replay, explain, bench.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -53,6 +53,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one stable JSON docume
 Output = Annotated[
     Path | None, typer.Option("--output", help="Write the result to this file instead of stdout.")
 ]
+Png = Annotated[
+    Path | None, typer.Option("--png", help="Draw the error map into this file (needs the extra `report`).")
+]
+WeakIsolation = Annotated[
+    bool,
+    typer.Option(
+        "--allow-weak-isolation",
+        help="Judge even where Landlock or seccomp is missing. Only for sources you trust.",
+    ),
+]
 
 
 class Stop(Exception):
@@ -105,10 +115,7 @@ def check(
     as_json: Json = False,
     output: Output = None,
     cache: Annotated[bool, typer.Option(help="Reuse verdicts for unchanged sources.")] = True,
-    allow_weak_isolation: Annotated[
-        bool,
-        typer.Option(help="Judge even where Landlock or seccomp is missing. Only for sources you trust."),
-    ] = False,
+    allow_weak_isolation: WeakIsolation = False,
 ) -> None:
     """Judge mechanisms. Every finding is printed; the exit code is the worst verdict's."""
     from verify.report import verdict_lines
@@ -147,14 +154,68 @@ def show(
     candidate: Annotated[Path, typer.Argument(help="A candidate folder, or a mechanism file.")],
     as_json: Json = False,
     output: Output = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Judge it (quick, then full), and shrink and draw a failure.")
+    ] = False,
+    png: Png = None,
+    allow_weak_isolation: WeakIsolation = False,
 ) -> None:
-    """Print a mechanism's diff against its skeleton, its verdict, and what showed each claim."""
+    """Print a mechanism's diff against its skeleton, its verdict, and what showed each claim.
+
+    Nothing is run, unless --replay (or --png, which implies it) asks for the failure of a rejected mechanism:
+    the smallest case that was found for the first wrong number, and a map of where the error sits.
+    """
     from verify.show import describe_candidate
 
     file = candidate / "mechanism.py" if candidate.is_dir() else candidate
-    document, lines, admitted = describe_candidate(file, read_source(file))
-    emit(document, lambda: lines, as_json, output)
-    raise Stop(OK if admitted else REJECTED, document["summary"])
+    source = read_source(file)
+    document, lines, admitted = describe_candidate(file, source)
+    if not (replay or png):
+        emit(document, lambda: lines, as_json, output)
+        raise Stop(OK if admitted else REJECTED, document["summary"])
+    from verify.failure import find_failure
+
+    require = not allow_weak_isolation
+    with judge_for("full", cache=True, require_isolation=require) as judge:
+        found = find_failure(file, source, judge, require_isolation=require, say=_say)
+    if png and found.drawings:
+        found.draw(png)
+    replayed = {**document, "replay": found.document, "summary": found.summary}
+    emit(replayed, lambda: [*lines, "", *found.lines], as_json, output)
+    raise Stop(verdict_exit(found.verdict), found.summary)
+
+
+@app.command()
+@guarded
+def replay(
+    mechanism: Annotated[Path, typer.Argument(help="A candidate folder, or a mechanism file.")],
+    case: Annotated[str, typer.Argument(help="The case, as a finding names it in brackets.")],
+    as_json: Json = False,
+    output: Output = None,
+    png: Png = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Seed of the inputs, hexadecimal; default: the verdict's own.")
+    ] = None,
+    allow_weak_isolation: WeakIsolation = False,
+) -> None:
+    """Run one case of a mechanism again: its findings, its worst element, and where the error sits.
+
+    Exit code 0 if the case is right, 1 if it has a finding.
+    """
+    from verify.failure import replay_case
+
+    file = mechanism / "mechanism.py" if mechanism.is_dir() else mechanism
+    number = None if seed is None else _hexadecimal(seed)
+    try:
+        found = replay_case(
+            file, read_source(file), case, seed=number, require_isolation=not allow_weak_isolation
+        )
+    except ValueError as error:
+        raise Stop(USAGE, f"{error}") from None
+    if png and found.drawings:
+        found.draw(png)
+    emit(found.document, lambda: found.lines, as_json, output)
+    raise Stop(REJECTED if found.failed else OK, found.summary)
 
 
 @app.command()
@@ -225,6 +286,19 @@ def read_source(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Stop(USAGE, f"{path}: expected a readable file, got {error.strerror or error}") from None
+
+
+def _hexadecimal(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise Stop(
+            USAGE, f"--seed: expected a hexadecimal number, got {text!r}. Copy `plan_seed` of a verdict."
+        ) from None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def templates_folder() -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,13 +13,14 @@ from harness.engine.pool import Judged
 from harness.store import Event, Store
 from verify.findings import Finding
 from verify.judge.behaviour import same_behaviour
+from verify.judge.case_text import parse_case
 from verify.judge.verdict import Verdict
 
 
 @dataclass(kw_only=True)
 class Entry:
     """One proposal and what became of it. `same_as` is the position of the earlier proposal with the same
-    text.
+    text; `counterexamples` are the wrong numbers of its deepest verdict, in the order of their cases.
     """
 
     position: int
@@ -30,6 +32,7 @@ class Entry:
     behaves_like: int | None = None
     cpu_seconds: float = 0.0
     measured: dict[str, Any] = field(default_factory=dict)
+    counterexamples: tuple[dict[str, Any], ...] = ()
 
     @property
     def duplicate(self) -> bool:
@@ -125,6 +128,8 @@ class RunState:
         entry = self.entries[body["position"]]
         verdict = Verdict.from_bytes(json.dumps(body["verdict"]).encode())
         entry.cpu_seconds += body["cpu_seconds"]
+        examples = body["measured"].get("counterexamples", ())
+        entry.counterexamples = tuple(_numbers(example) for example in examples)
         if verdict.depth == "full":
             entry.full, entry.measured = verdict, body["measured"]
         else:
@@ -171,9 +176,32 @@ def judged_body(position: int, judged: Judged) -> dict[str, Any]:
     return {
         "position": position,
         "verdict": judged.verdict.to_json(),
-        "measured": judged.measured,
+        "measured": _storable(judged.measured),
         "cpu_seconds": judged.cpu_seconds,
     }
+
+
+def smallest_counterexample(entry: Entry) -> dict[str, Any] | None:
+    """Of the counterexamples that the judge came across, the one whose case has the fewest elements."""
+    return min(
+        entry.counterexamples,
+        key=lambda example: math.prod(parse_case(example["case"]).size_map.values()),
+        default=None,
+    )
+
+
+def _storable(value: Any) -> Any:
+    """The same with infinities and NaN, which a wrong kernel may well compute, as text: JSON has neither."""
+    if isinstance(value, Mapping):
+        return {name: _storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(example: Mapping[str, Any]) -> dict[str, Any]:
+    """A counterexample whose numbers are numbers again."""
+    return {**example, **{name: float(example[name]) for name in ("expected", "got", "ratio")}}
 
 
 def tally(entries: Sequence[Entry]) -> dict[str, int]:

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.engine.design import DesignResult
-from harness.engine.state import Entry, cpu_seconds, tally
+from harness.engine.state import Entry, cpu_seconds, smallest_counterexample, tally
 from harness.report.design_table import design_table, why
 from verify.findings import Finding
+from verify.report import counterexample_lines
 
 DOCUMENT = 1
 """Version of the JSON document."""
@@ -77,6 +78,10 @@ def print_summary(result: DesignResult, console: Console) -> None:
                 console.print(Text(f"   {_finding_line(finding)}"), soft_wrap=True)
             if len(entry.findings) > 3:
                 console.print(f"   and {len(entry.findings) - 3} more", style="dim")
+            example = smallest_counterexample(entry)
+            if example is not None:
+                (line,) = counterexample_lines([example])
+                console.print(Text(f"   smallest: {line}"), soft_wrap=True)
     if result.folders or result.twins:
         console.print("\n[bold]Admitted[/bold]")
         for position, folder in sorted(result.folders.items()):
@@ -139,9 +144,16 @@ def _proposal(entry: Entry, result: DesignResult) -> dict[str, Any]:
         "why": why(entry),
         "source_hash": None if entry.verdict is None else entry.verdict.source_hash,
         "findings": [finding.to_json() for finding in entry.findings],
+        "smallest_counterexample": _example(entry),
         "folder": _path(folder),
         "computes_the_same_as": _path(twin),
     }
+
+
+def _example(entry: Entry) -> dict[str, str] | None:
+    """Which rule, result and case; the numbers themselves may differ from machine to machine."""
+    example = smallest_counterexample(entry)
+    return None if example is None else {name: example[name] for name in ("rule", "result", "case")}
 
 
 def _path(path: Path | None) -> str | None:

@@ -77,6 +77,11 @@ class IsolationError(InfrastructureError):
     """The machine cannot confine hostile code fully, and nobody said that this is acceptable."""
 
 
+def verdict_seed(source_hash: str) -> int:
+    """The seed of every case and input of a verdict."""
+    return derive(0, "verdict", RULES_VERSION, source_hash)
+
+
 @dataclass(kw_only=True)
 class _Record:
     """What the stages have said so far about one source."""
@@ -126,7 +131,7 @@ class Judge:
         record.spent("static", began)
         mechanism = static.mechanism
         digest = mechanism.source_hash if mechanism else hashlib.sha256(source).hexdigest()
-        seed = derive(0, "verdict", RULES_VERSION, digest)
+        seed = verdict_seed(digest)
         if mechanism is None or depth == "static":
             return _verdict(record, digest, mechanism, seed, isolation="not needed")
         assert self.server is not None, "depths quick and full need a server"

@@ -259,11 +259,17 @@ def _check_oracle(outcome: Outcome, evaluated: Sequence[Sequence[Float64]]) -> b
     return False
 
 
-def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Mapping[str, Truth]) -> None:
-    run = outcome.case.dtype
+def result_dtypes(spec: Spec, run: str) -> dict[str, str]:
+    """The dtype of every result and gradient in a run of dtype `run`."""
     dtypes = {"output": run}
     for entry in (*spec.state, *spec.differentiated):
         dtypes[entry.name] = dtypes[f"d_{entry.name}"] = run if entry.dtype == "io" else entry.dtype
+    return dtypes
+
+
+def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Mapping[str, Truth]) -> None:
+    run = outcome.case.dtype
+    dtypes = result_dtypes(spec, run)
     for name, true in truth.items():
         if name in executed.results:
             found = compare(executed.results[name], true, run_dtype=run, result_dtype=dtypes[name])

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from verify.dtypes import FORMATS, Float64, narrow, to_float64, ulp
 
@@ -151,19 +152,45 @@ def _rms(values: Float64) -> float:
     return float(np.sqrt(np.mean(values * values)))
 
 
+def tolerance_map(truth: Truth, *, run_dtype: str, result_dtype: str) -> Float64:
+    """Per element, the tolerance of the window it lies in; the RMS error of a window is held to it.
+
+    Has the result's shape.
+    """
+    oracle = truth.oracle
+    change = yardstick(oracle, truth.perturbed, result_dtype)
+    size, level = max(_rms(oracle), truth.terms), _rms(change)
+    least = _least(truth, run_dtype, level / size if size > 0.0 else 0.0)
+    allowed = FACTOR[run_dtype] * np.maximum(_windows_rms(change), least)
+    moved = np.moveaxis(oracle, 1, 2) if oracle.ndim >= 3 else oracle
+    starts, count = _windows(oracle)
+    spread = np.repeat(allowed, np.diff(np.append(starts, count)), axis=1).reshape(moved.shape)
+    return np.moveaxis(spread, 1, 2) if oracle.ndim >= 3 else spread
+
+
 def _windows_rms(values: Float64) -> Float64:
     """RMS over windows of about WINDOW neighbouring elements.
 
     (B, T, H, ...) tensors are taken head by head, so that a window is a run of tokens of one head.
     """
+    starts, count = _windows(values)
+    rows = _heads(values)
+    sums = np.add.reduceat(rows * rows, starts, axis=1)
+    return np.sqrt(sums / np.diff(np.append(starts, count)))
+
+
+def _heads(values: Float64) -> Float64:
+    """The elements as rows that windows are cut from: one row for each head."""
     rows = np.moveaxis(values, 1, 2) if values.ndim >= 3 else values
-    rows = rows.reshape(-1, rows.shape[-2] * rows.shape[-1]) if rows.ndim >= 2 else rows.reshape(1, -1)
+    return rows.reshape(-1, rows.shape[-2] * rows.shape[-1]) if rows.ndim >= 2 else rows.reshape(1, -1)
+
+
+def _windows(values: Float64) -> tuple[npt.NDArray[np.intp], int]:
+    """Where the windows of a row of `_heads` start, and how long the row is."""
+    count = _heads(values).shape[1]
     width = values.shape[-1] if values.ndim >= 4 else 1
     window = max(width, WINDOW // max(1, width) * max(1, width))
-    count = rows.shape[1]
     starts = np.arange(0, count, window)
     if len(starts) > 1 and count - starts[-1] < window // 2:
         starts = starts[:-1]
-    sums = np.add.reduceat(rows * rows, starts, axis=1)
-    lengths = np.diff(np.append(starts, count))
-    return np.sqrt(sums / lengths)
+    return starts, count

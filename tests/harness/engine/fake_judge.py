@@ -15,12 +15,25 @@ from verify.findings import Finding
 from verify.judge.verdict import Depth, Verdict
 
 CASE = "T=65 K=7 V=5 float32"
+EXAMPLES = [
+    {
+        "rule": "GRD-MISMATCH", "result": "d_k", "case": case,
+        "index": [0, 1], "expected": 0.5, "got": got, "ratio": ratio,
+    }
+    for case, got, ratio in (
+        ("B=1 T=65 H=2 K=7 V=5, float32", 0.75, 9.0),
+        ("B=2 T=3 H=1 K=7 V=5, float32, needs k", float("nan"), float("inf")),
+        ("B=1 T=65 H=2 K=7 V=5, bfloat16", 0.25, 2.0),
+    )
+]
+"""What the judge found wrong with numbers, one of them not finite."""
 
 
 class FakeJudge:
     """Rejects what says `wrong` by GRD-MISMATCH, at full depth what says `fat` by CMP-SHARED; else admits.
 
-    Sources that say `twin` compute the same. Every third task takes a little longer.
+    Sources that say `twin` compute the same. What says `wrong` has the counterexamples EXAMPLES. Every third
+    task takes a little longer.
     """
 
     def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
@@ -45,7 +58,11 @@ class FakeJudge:
             isolation="none",
             plan_seed=1,
             behaviour=_digest(b"twin" if "twin" in text else source) if depth == "full" else None,
-            measured={"cpu_seconds": 0.25},
+            measured={
+                "cpu_seconds": 0.25,
+                "counterexamples": EXAMPLES if "wrong" in text else [],
+                "error_over_tolerance": {"float32": {"d_k": float("inf") if "wrong" in text else 0.1}},
+            },
         )
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from harness.engine.design import DesignResult, run_design
 from harness.report.design_summary import document, exit_code, last_sentence, ledger, print_summary, to_text
 from harness.report.progress import LiveTable, PlainLines, progress
-from tests.harness.engine.fake_judge import CASE, open_fake
+from tests.harness.engine.fake_judge import CASE, EXAMPLES, open_fake
 from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, settings
 
 WORDS = ["a", "wrong", "b", "0", "fat"]
@@ -61,6 +61,18 @@ def test_rejections_say_rule_message_and_case(result: DesignResult) -> None:
     text = printed(result)
     assert f"GRD-MISMATCH (line 3) expected x, got y [{CASE}]" in text
     assert "CMP-SHARED expected less, got more" in text
+
+
+def test_rejections_name_the_smallest_case_in_one_line(result: DesignResult) -> None:
+    """Also where the wrong number is not finite."""
+    (line,) = (line for line in printed(result).splitlines() if line.lstrip().startswith("smallest: "))
+    assert line == (
+        "   smallest: GRD-MISMATCH d_k[0, 1]: expected 0.5, got nan (inf x tolerance) at "
+        "B=2 T=3 H=1 K=7 V=5, float32, needs k"
+    )
+    smallest = [proposal["smallest_counterexample"] for proposal in document(result)["proposals"]]
+    case = EXAMPLES[1]["case"]
+    assert smallest == [None, {"rule": "GRD-MISMATCH", "result": "d_k", "case": case}, None, None, None]
 
 
 def test_admitted_folders_are_listed(result: DesignResult) -> None:

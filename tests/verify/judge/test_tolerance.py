@@ -7,7 +7,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verify.judge.tolerance import FACTOR, Comparison, Float64, Truth, compare, gradient_terms
+from verify.judge.tolerance import (
+    FACTOR,
+    Comparison,
+    Float64,
+    Truth,
+    compare,
+    gradient_terms,
+    tolerance_map,
+)
 
 SHAPE = (2, 40, 2, 16)
 
@@ -133,3 +141,24 @@ def test_the_terms_of_a_linear_gradient_have_its_size() -> None:
     weights, x, cotangent = (np.random.default_rng(seed).standard_normal(500) for seed in range(3))
     size = gradient_terms([(weights * x, cotangent)], x)
     assert 0.3 < size / np.sqrt(np.mean((weights * cotangent) ** 2)) < 30
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(5,), (3, 40), (2, 70, 3), (2, 40, 2, 16), (2, 7, 2, 100), (1, 130, 2, 3, 5), (1, 1, 1, 1)],
+    ids=str,
+)
+def test_the_tolerance_map_is_what_an_error_is_compared_with(shape: tuple[int, ...]) -> None:
+    """An error that is a fixed share of the map everywhere is that share of the tolerance."""
+    generator = np.random.default_rng(3)
+    rows = 10.0 ** generator.integers(-3, 3, shape[:1])  # scales that differ from row to row
+    values = generator.standard_normal(shape) * rows.reshape(-1, *[1] * (len(shape) - 1))
+    single = values.astype(np.float32).astype(np.float64)
+    truth = Truth(oracle=values, perturbed=perturbed(values, 6e-8), eager=single)
+    allowed = tolerance_map(truth, run_dtype="float32", result_dtype="float32")
+    assert allowed.shape == shape
+    assert (allowed > 0.0).all()
+    signs = generator.choice([-1.0, 1.0], shape)
+    found = compare(values + 3.0 * signs * allowed, truth, run_dtype="float32", result_dtype="float32")
+    assert found.ratio == pytest.approx(3.0, rel=0.3), "windows say 3, the whole tensor nearly so"
+    assert found.ratio >= 3.0 * (1.0 - 1e-9)
