@@ -149,9 +149,7 @@ def _norm_kernel(
     k_ptr,  # (B, T, G, K) as rows
     keys_ptr,  # (B, T, G, K), out: key_norm(k)
     count,  # B * T * G
-    K: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    K: tl.constexpr, ROWS: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     """Grid (row tiles,): the keys normalised once, instead of in every tile that reads them."""
     first = tl.program_id(0).to(tl.int64) * ROWS
@@ -190,6 +188,7 @@ def _forward_kernel(
     keys_ptr,  # (B, T, G, K)
     v_ptr,  # (B, T, G, V)
     o_ptr,  # (B, T, H, V), out
+    low_ptr,  # (B, T, H, V), out: what rounding took off o
     lse_ptr,  # (B, H, T), out: log2 of the sum of exponentials of a row
     scale,  # times log2(e)
     T,
@@ -197,12 +196,8 @@ def _forward_kernel(
     G,
     BH,
     window,
-    K: tl.constexpr,
-    V: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_KV: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_V: tl.constexpr,
+    K: tl.constexpr, V: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (query tiles * B * H,): the output of one tile of queries; long rows come first."""
     i_bh = (tl.program_id(0) % BH).to(tl.int64)
@@ -227,9 +222,12 @@ def _forward_kernel(
             q, acc, top, total, keys_ptr, v_ptr, first_i, tile,
             T, G, scale, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, False,
         )
-    o_ptr += (row * H + i_h) * V
+    offsets = (row * H + i_h) * V + _offsets(H * V, BLOCK_Q, BLOCK_V)
     mask = _inside(T - first_i, V, BLOCK_Q, BLOCK_V)
-    tl.store(o_ptr + _offsets(H * V, BLOCK_Q, BLOCK_V), (acc / total[:, None]).to(q.dtype), mask=mask)
+    acc /= total[:, None]
+    o = acc.to(q.dtype)
+    tl.store(o_ptr + offsets, o, mask=mask)
+    tl.store(low_ptr + offsets, (acc - o.to(tl.float32)).to(q.dtype), mask=mask)
     rows = tl.arange(0, BLOCK_Q)
     tl.store(lse_ptr + i_bh * T + first_i + rows, top + tl.log2(total), mask=rows < T - first_i)
 
@@ -237,23 +235,26 @@ def _forward_kernel(
 @triton.jit
 def _delta_kernel(
     o_ptr,  # (B, T, H, V)
+    low_ptr,  # (B, T, H, V)
     d_o_ptr,  # (B, T, H, V)
     delta_ptr,  # (B, H, T), out: <o, d_o>
     T,
     H,
     BH,
-    V: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_V: tl.constexpr,
+    V: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
-    """Grid (query tiles * B * H,): what the normalisation of a row takes off every gradient in it."""
+    """Grid (query tiles * B * H,): what the normalisation of a row takes off every gradient in it.
+
+    Where one key takes all, <d_o, v> and delta cancel, and the rounding of o would be all that is left.
+    """
     i_bh = (tl.program_id(0) % BH).to(tl.int64)
     first_i = (tl.program_id(0) // BH) * BLOCK_Q
     at = (((i_bh // H) * T + first_i) * H + i_bh % H) * V
     o = _load(o_ptr + at, H * V, T - first_i, V, BLOCK_Q, BLOCK_V, True)
+    low = _load(low_ptr + at, H * V, T - first_i, V, BLOCK_Q, BLOCK_V, True)
     d_o = _load(d_o_ptr + at, H * V, T - first_i, V, BLOCK_Q, BLOCK_V, True)
     rows = tl.arange(0, BLOCK_Q)
-    delta = tl.sum(o.to(tl.float32) * d_o.to(tl.float32), 1)
+    delta = tl.sum((o.to(tl.float32) + low.to(tl.float32)) * d_o.to(tl.float32), 1)
     tl.store(delta_ptr + i_bh * T + first_i + rows, delta, mask=rows < T - first_i)
 
 
@@ -292,12 +293,8 @@ def _query_grad_kernel(
     G,
     BH,
     window,
-    K: tl.constexpr,
-    V: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_KV: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_V: tl.constexpr,
+    K: tl.constexpr, V: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (query tiles * B * H,): the gradient by one tile of queries."""
     i_bh = (tl.program_id(0) % BH).to(tl.int64)
@@ -375,12 +372,8 @@ def _key_grad_kernel(
     G,
     BG,
     window,
-    K: tl.constexpr,
-    V: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_KV: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_V: tl.constexpr,
+    K: tl.constexpr, V: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_KV: tl.constexpr,
+    BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (key tiles * B * G,): gradients by a tile of keys and values, from all heads of their group."""
     i_bg = (tl.program_id(0) % BG).to(tl.int64)
@@ -444,17 +437,18 @@ def forward(
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     keys = torch.empty_like(k)
     output = torch.empty((B, T, H, V), dtype=v.dtype, device=q.device)
+    low = torch.empty_like(output)
     lse = torch.empty((B, H, T), dtype=torch.float32, device=q.device)
     _norm_kernel[(triton.cdiv(B * T * G, block_kv),)](
         k, keys, B * T * G, K=K, ROWS=block_kv, BLOCK_K=_block(K),
         num_warps=tuning["num_warps"], num_stages=1,
     )
     _forward_kernel[(triton.cdiv(T, block_q) * B * H,)](
-        q, keys, v, output, lse, _scale(K) * 1.4426950408889634, T, H, G, B * H, _reach(T),
+        q, keys, v, output, low, lse, _scale(K) * 1.4426950408889634, T, H, G, B * H, _reach(T),
         K=K, V=V, BLOCK_Q=block_q, BLOCK_KV=block_kv, BLOCK_K=_block(K), BLOCK_V=_block(V),
         num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
     )
-    return output, (), (q, k, keys, v, output, lse)
+    return output, (), (q, k, keys, v, output, low, lse)
 
 
 def backward(
@@ -466,7 +460,7 @@ def backward(
     tuning: dict[str, int],
 ) -> tuple[torch.Tensor | None, ...]:
     """Gradients by q, k and v from that by the output (B, T, H, V)."""
-    q, k, keys, v, output, lse = residuals
+    q, k, keys, v, output, low, lse = residuals
     B, T, H, K = q.shape
     G, V = v.shape[2], v.shape[3]
     block_q, block_kv = _rows(tuning["BLOCK_Q"], q), _rows(tuning["BLOCK_KV"], q)
@@ -478,7 +472,7 @@ def backward(
         return d_q, d_k, d_v
     delta = torch.empty_like(lse)
     _delta_kernel[(triton.cdiv(T, block_q) * B * H,)](
-        output, d_output, delta, T, H, B * H, V=V, BLOCK_Q=block_q, BLOCK_V=_block(V),
+        output, low, d_output, delta, T, H, B * H, V=V, BLOCK_Q=block_q, BLOCK_V=_block(V),
         num_warps=tuning["num_warps"], num_stages=1,
     )
     if needs[0]:
