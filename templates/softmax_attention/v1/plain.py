@@ -190,7 +190,7 @@ def _forward_kernel(
     o_ptr,  # (B, T, H, V), out
     low_ptr,  # (B, T, H, V), out: what rounding took off o
     lse_ptr,  # (B, H, T), out: log2 of the sum of exponentials of a row
-    scale,  # times log2(e)
+    scale,
     T,
     H,
     G,
@@ -211,16 +211,17 @@ def _forward_kernel(
     acc = tl.zeros((BLOCK_Q, BLOCK_V), tl.float32)
     total = tl.zeros((BLOCK_Q,), tl.float32)
     top = tl.full((BLOCK_Q,), float("-inf"), tl.float32)
+    scale_of_exp2 = scale * 1.4426950408889634
     start, full, full_stop, stop = _key_tiles(first_i, T, window, BLOCK_Q, BLOCK_KV)
     for step in range(0, stop - start - (full_stop - full)):
         acc, top, total = _attend(
             q, acc, top, total, keys_ptr, v_ptr, first_i, _edge(step, start, full, full_stop),
-            T, G, scale, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, True,
+            T, G, scale_of_exp2, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, True,
         )
     for tile in range(full, full_stop):
         acc, top, total = _attend(
             q, acc, top, total, keys_ptr, v_ptr, first_i, tile,
-            T, G, scale, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, False,
+            T, G, scale_of_exp2, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, False,
         )
     offsets = (row * H + i_h) * V + _offsets(H * V, BLOCK_Q, BLOCK_V)
     mask = _inside(T - first_i, V, BLOCK_Q, BLOCK_V)
@@ -444,7 +445,7 @@ def forward(
         num_warps=tuning["num_warps"], num_stages=1,
     )
     _forward_kernel[(triton.cdiv(T, block_q) * B * H,)](
-        q, keys, v, output, low, lse, _scale(K) * 1.4426950408889634, T, H, G, B * H, _reach(T),
+        q, keys, v, output, low, lse, _scale(K), T, H, G, B * H, _reach(T),
         K=K, V=V, BLOCK_Q=block_q, BLOCK_KV=block_kv, BLOCK_K=_block(K), BLOCK_V=_block(V),
         num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
     )
