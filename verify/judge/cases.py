@@ -123,6 +123,10 @@ class _Planner:
             # Half from sizes that break kernels, half from the whole range, which no author can prepare for.
             size = self.stream.choice(AWKWARD) if self.stream.below(2) else 1 + self.stream.below(128)
             return _clamp(size, rule)
+        if name in self.spec.head_dims():
+            # What H is made of is as small as H would be; two groups of two heads tell groups apart.
+            most = {None: 3, 1: 1}.get(chosen.get("H"), 2)
+            return _clamp(1 + self.stream.below(most), rule)
         return _clamp(1 + self.stream.below(4), rule)
 
     def smoke(self) -> Group:

@@ -42,6 +42,7 @@ class Job:
 def compile_case(spec: Spec, dtype: str, head: int) -> Case:
     """A shape that real models use: every size a multiple of 16, as compiled code specialises on it."""
     chosen = {"B": 2, "T": 256, "H": 4, "K": head, "V": head, "D": head}
+    chosen |= dict.fromkeys(spec.head_dims(), 2)  # a size of one would be compiled as a constant
     sizes = []
     for name in spec.free_dims():
         rule = spec.dims[name]

@@ -60,6 +60,7 @@ def _extend(lengths: tuple[int, ...], counts: list[float], length: int) -> float
 
 def _case(spec: Spec, shape: Mapping[str, int]) -> Case:
     chosen = {**shape, "K": shape["D"], "V": shape["D"]}
+    chosen |= dict.fromkeys(spec.head_dims()[:1], shape["H"])  # every head has keys of its own
     sizes = []
     for name in spec.free_dims():
         rule = spec.dims[name]
