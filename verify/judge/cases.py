@@ -126,6 +126,10 @@ class Planner:
             # Half from sizes that break kernels, half from the whole range, which no author can prepare for.
             size = self.stream.choice(AWKWARD) if self.stream.below(2) else 1 + self.stream.below(128)
             return _clamp(size, rule)
+        if name in self.spec.head_dims():
+            # What H is made of is as small as H would be; two groups of two heads tell groups apart.
+            most = {None: 3, 1: 1}.get(chosen.get("H"), 2)
+            return _clamp(1 + self.stream.below(most), rule)
         return _clamp(1 + self.stream.below(4), rule)
 
     def smoke(self) -> Group:
@@ -287,7 +291,7 @@ def usual_sizes(spec: Spec, chosen: Mapping[str, int]) -> tuple[tuple[str, int],
     Where H is an expression (G*R), its names share it evenly; any other dimension is 16, or near it.
     """
     sizes = dict(chosen)
-    names = spec.dims[HEADS].names if HEADS in spec.dims else ()
+    names = spec.head_dims()
     sizes |= dict.fromkeys(names, round(chosen[HEADS] ** (1.0 / max(1, len(names)))))
     return tuple((name, _clamp(sizes.get(name, OTHER_SIZE), spec.dims[name])) for name in spec.free_dims())
 

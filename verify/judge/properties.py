@@ -207,8 +207,7 @@ def _check_units(session: Session, planner: Planner, seed: int, found: Propertie
 
 def _two_of_each(spec: Spec) -> dict[str, int]:
     """Two of each dimension that counts heads through an expression, such as G and R of H = G*R."""
-    rule = spec.dims.get(HEADS)
-    return dict.fromkeys(rule.names, 2) if rule is not None and rule.expression is not None else {}
+    return dict.fromkeys(spec.head_dims(), 2)
 
 
 def _head_units(spec: Spec, case: Case) -> list[dict[str, slice]]:
@@ -217,7 +216,7 @@ def _head_units(spec: Spec, case: Case) -> list[dict[str, slice]]:
     if HEADS not in sizes:
         return []
     used = {dim for entry in entries_of(spec).values() for dim in entry.dims}
-    group = next((name for name in spec.dims[HEADS].names if name in used), HEADS)
+    group = next((name for name in spec.head_dims() if name in used), HEADS)
     count = sizes[group]
     if count < 2 or sizes[HEADS] % count:
         return []
