@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from verify.judge.cases import Case
-from verify.judge.replay import Failure, open_session, replay
+from verify.judge.judge import WORKER_LIMITS, Judge
+from verify.judge.replay import Failure, replay
+from verify.judge.session import Session
 from verify.source.static import Mechanism, check_static
 
 CASE = Case(sizes=(("B", 2), ("T", 5), ("H", 2), ("K", 3), ("V", 4)), dtype="float32")
+
+
+def session_of(judge: Judge, mechanism: Mechanism) -> Session:
+    """Workers of the warm server."""
+    assert judge.server is not None
+    return Session(judge.server, mechanism, WORKER_LIMITS)
 
 
 def mechanism(source: str) -> Mechanism:
@@ -46,9 +54,9 @@ def edited(source: str, old: str, new: str) -> Mechanism:
     ids=["state", "not finite", "gradient of a parameter", "parallel form"],
 )
 def test_a_wrong_result_has_its_element_and_its_map(
-    honest: str, old: str, new: str, rule: str, result: str, axes: tuple[str, str]
+    judge: Judge, honest: str, old: str, new: str, rule: str, result: str, axes: tuple[str, str]
 ) -> None:
-    with open_session(edited(honest, old, new)) as session:
+    with session_of(judge, edited(honest, old, new)) as session:
         found = replay(session, CASE, wanted=Failure(rule=rule, result=result, case=CASE))
     assert found.example is not None
     assert (found.example["rule"], found.example["result"]) == (rule, result)
@@ -63,8 +71,8 @@ def test_a_wrong_result_has_its_element_and_its_map(
         assert not np.delete(wrong, 2, axis=1).any()
 
 
-def test_a_right_case_draws_the_result_nearest_to_its_tolerance(honest: str) -> None:
-    with open_session(mechanism(honest)) as session:
+def test_a_right_case_draws_the_result_nearest_to_its_tolerance(judge: Judge, honest: str) -> None:
+    with session_of(judge, mechanism(honest)) as session:
         found = replay(session, CASE)
     assert found.example is None
     assert found.outcome.findings == []
@@ -76,17 +84,17 @@ def test_a_right_case_draws_the_result_nearest_to_its_tolerance(honest: str) -> 
     assert 0.0 < found.drawing.cells(24, 48)[0].max() <= 0.5
 
 
-def test_a_run_that_ends_early_has_findings_and_no_map(honest: str) -> None:
+def test_a_run_that_ends_early_has_findings_and_no_map(judge: Judge, honest: str) -> None:
     missing = edited(honest, "return d_q, d_k, d_v, d_a, d_initial", "return d_q, d_k, d_v, None, d_initial")
-    with open_session(missing) as session:
+    with session_of(judge, missing) as session:
         found = replay(session, CASE)
     assert {finding.rule for finding in found.outcome.findings} == {"GRD-MISSING"}
     assert (found.example, found.drawing) == (None, None)
 
 
-def test_inputs_are_those_of_the_seed(honest: str) -> None:
+def test_inputs_are_those_of_the_seed(judge: Judge, honest: str) -> None:
     wrong = edited(honest, "o = tl.sum(q[:, None] * S, 0)", "o = 2.0 * tl.sum(q[:, None] * S, 0)")
-    with open_session(wrong) as session:
+    with session_of(judge, wrong) as session:
         first, again = replay(session, CASE), replay(session, CASE)
         other = replay(session, CASE, seed=1)
     assert first.example == again.example
