@@ -20,9 +20,11 @@ Drawings = list[tuple[str, ErrorMap]]
 
 
 def first_failure(verdict: Verdict) -> Failure | None:
-    """The first counterexample with numbers; None where the rejection has none, as for a crash."""
-    examples = verdict.measured.get("counterexamples", ())
-    return Failure.of(examples[0]) if examples else None
+    """The first wrong number of a single case; None where the rejection has none, as for a crash."""
+    for example in verdict.measured.get("counterexamples", ()):
+        if example["rule"].startswith(("NUM-", "GRD-")):
+            return Failure.of(example)
+    return None
 
 
 def describe_failure(

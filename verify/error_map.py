@@ -46,8 +46,8 @@ AXES = {
 class ErrorMap:
     """One slice of a result: `error` and `tolerance` (rows, columns), and what its axes are.
 
-    `fixed` names the other axes and the index that was chosen on each, the worst one; `worst` is the worst
-    element's (row, column). A result of one axis has one row, and `row_axis` is "".
+    `fixed` names the other axes and the worst element's index on each; `worst` is its (row, column). A result
+    of one axis has one row, and `row_axis` is "".
     """
 
     result: str
@@ -81,41 +81,41 @@ class ErrorMap:
 
 
 def error_map(
-    result: str, dims: Sequence[str], got: Float64, expected: Float64, tolerance: Float64
+    result: str,
+    dims: Sequence[str],
+    got: Float64,
+    expected: Float64,
+    tolerance: Float64,
+    *,
+    worst: Sequence[int] | None = None,
 ) -> ErrorMap:
-    """The worst slice of a result whose axes are called `dims`, all three arrays of that shape.
+    """The slice of a result around its worst element; its axes are called `dims`, all arrays have its shape.
 
     Rows are tokens where there are any, else the last axis but one; columns are the last axis; batch and head
-    are drawn only where there is nothing else. Raises ValueError where shapes or names do not fit.
+    are drawn only where there is nothing else. `worst` is an index, by default that of the largest
+    error / tolerance. Raises ValueError where shapes or names do not fit.
     """
     if not (got.shape == expected.shape == tolerance.shape and len(dims) == got.ndim):
         raise ValueError(
             f"{result}: expected three arrays with the axes {list(dims)}, got the shapes {got.shape}, "
             f"{expected.shape} and {tolerance.shape}"
         )
+    error = got - expected
+    if worst is None:
+        ratio = np.abs(error) / np.maximum(tolerance, 1e-300)
+        ratio = np.where(np.isfinite(ratio), ratio, np.inf)
+        worst = [int(i) for i in np.unravel_index(int(np.argmax(ratio)), got.shape)]
     rows, columns = _drawn(dims)
-    ratio = np.abs(got - expected) / np.maximum(tolerance, 1e-300)
-    ratio = np.where(np.isfinite(ratio), ratio, np.inf)
-    others = [axis for axis in range(got.ndim) if axis not in (rows, columns)]
-    order = [*others, *([] if rows is None else [rows]), columns]
-    shape = tuple(got.shape[axis] for axis in others)
-    size = (1 if rows is None else got.shape[rows], got.shape[columns])
-
-    def slices(values: Float64) -> Float64:
-        return np.transpose(values, order).reshape(-1, *size)
-
-    ratios = slices(ratio)
-    chosen = int(np.argmax(np.mean(ratios * ratios, axis=(1, 2))))
-    row, column = np.unravel_index(int(np.argmax(ratios[chosen])), size)
-    indices = np.unravel_index(chosen, shape) if shape else ()
+    fixed = [axis for axis in range(got.ndim) if axis not in (rows, columns)]
+    here = tuple(worst[axis] if axis in fixed else slice(None) for axis in range(got.ndim))
     return ErrorMap(
         result=result,
         row_axis="" if rows is None else dims[rows],
         column_axis=dims[columns],
-        fixed=tuple((dims[axis], int(index)) for axis, index in zip(others, indices, strict=True)),
-        error=slices(got - expected)[chosen],
-        tolerance=slices(tolerance)[chosen],
-        worst=(int(row), int(column)),
+        fixed=tuple((dims[axis], worst[axis]) for axis in fixed),
+        error=np.atleast_2d(error[here]),
+        tolerance=np.atleast_2d(tolerance[here]),
+        worst=(0 if rows is None else worst[rows], worst[columns]),
     )
 
 
@@ -211,7 +211,7 @@ def _draw(axes: Any, drawing: ErrorMap, norm: Any) -> Any:
 
 
 def _drawn(dims: Sequence[str]) -> tuple[int | None, int]:
-    """The axes that are drawn as rows (None: one row) and as columns."""
+    """The axes that are drawn as rows (None: one row) and as columns, which come later."""
     inner = [axis for axis, name in enumerate(dims) if name not in ("B", "H")]
     if not inner:
         inner = list(range(len(dims)))
@@ -239,12 +239,11 @@ def _span(start: int, stop: int) -> str:
 
 
 def _ruler(edges: Sequence[int], wide: int) -> str:
-    """The first element of every few cells, above the cell."""
+    """The first element of every fourth or eighth cell, above the cell."""
+    every = 4 if 4 * wide > len(str(edges[-1])) + 1 else 8
     line = ""
-    for cell, start in enumerate(edges[:-1]):
-        position = cell * wide
-        if not line or position >= len(line) + 3:
-            line = line.ljust(position) + f"{start}"
+    for cell in range(0, len(edges) - 1, every):
+        line = line.ljust(cell * wide) + f"{edges[cell]}"
     return line
 
 

@@ -19,11 +19,15 @@ _VERSION = re.compile(r"v([1-9][0-9]*)")
 
 
 def families(templates: Path = DEFAULT_TEMPLATES) -> tuple[str, ...]:
-    """The families that have a released version, sorted."""
+    """The families that have a released version, sorted. `free` is none: it has no slots to search."""
     if not templates.is_dir():
         return ()
     return tuple(
-        sorted(folder.name for folder in templates.iterdir() if folder.is_dir() and _versions(folder))
+        sorted(
+            folder.name
+            for folder in templates.iterdir()
+            if folder.is_dir() and folder.name != "free" and _versions(folder)
+        )
     )
 
 

@@ -183,11 +183,15 @@ def judged_body(position: int, judged: Judged) -> dict[str, Any]:
 
 def smallest_counterexample(entry: Entry) -> dict[str, Any] | None:
     """Of the counterexamples that the judge came across, the one whose case has the fewest elements."""
-    return min(
-        entry.counterexamples,
-        key=lambda example: math.prod(parse_case(example["case"]).size_map.values()),
-        default=None,
-    )
+    return min(entry.counterexamples, key=_elements, default=None)
+
+
+def _elements(example: Mapping[str, Any]) -> float:
+    """The product of a case's sizes; what is not written as a case counts as the largest."""
+    try:
+        return math.prod(parse_case(example["case"]).size_map.values())
+    except ValueError:
+        return math.inf
 
 
 def _storable(value: Any) -> Any:

@@ -38,6 +38,16 @@ def test_the_slice_with_the_largest_error_is_drawn() -> None:
     assert np.count_nonzero(cells) == 1
 
 
+def test_the_judges_own_worst_element_decides_the_slice() -> None:
+    shape = (2, 6, 2, 7)
+    expected, got = np.zeros(shape), np.zeros(shape)
+    got[0, 3, 1, 2], got[1, 4, 0, 5] = 2.0, 8.0
+    found = error_map("output", DIMS, got, expected, np.ones(shape), worst=[0, 3, 1, 2])
+    assert found.fixed == (("B", 0), ("H", 1))
+    assert found.worst == (3, 2)
+    assert found.cells(ROWS, COLUMNS)[0].max() == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(
     ("dims", "shape", "rows", "columns", "fixed"),
     [

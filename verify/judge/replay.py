@@ -153,7 +153,8 @@ def _drawing(
     result_dtype = "float32" if parallel else result_dtypes(spec, run)[name]
     allowed = tolerance_map(true, run_dtype="float32" if parallel else run, result_dtype=result_dtype)
     title = f"{name} of parallel" if parallel else name
-    return error_map(title, _dims(spec, name), got, true.oracle, allowed)
+    worst = None if example is None else example["index"]
+    return error_map(title, _dims(spec, name), got, true.oracle, allowed, worst=worst)
 
 
 def _got(pending: Pending, name: str, position: int, *, parallel: bool) -> Float64:

@@ -24,9 +24,10 @@ EXAMPLES = [
         ("B=1 T=65 H=2 K=7 V=5, float32", 0.75, 9.0),
         ("B=2 T=3 H=1 K=7 V=5, float32, needs k", float("nan"), float("inf")),
         ("B=1 T=65 H=2 K=7 V=5, bfloat16", 0.25, 2.0),
+        ("the whole batch", 0.25, 2.0),
     )
 ]
-"""What the judge found wrong with numbers, one of them not finite."""
+"""What the judge found wrong with numbers, one of them not finite, one not about a single case."""
 
 
 class FakeJudge:

@@ -9,6 +9,7 @@ from harness.agents.grammar.slots import SLOT_KINDS, known_slots
 from harness.agents.protocol import Evidence, Task
 from harness.engine.skeletons import families, load_skeletons
 from harness.errors import HarnessError, WrongUsage
+from verify.source.lock import DEFAULT_TEMPLATES
 from verify.source.static import check_static
 
 
@@ -43,6 +44,13 @@ def test_a_folder_without_versions_is_no_family(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert families(tmp_path) == ()
     assert families(tmp_path / "missing") == ()
+
+
+def test_free_mechanisms_are_no_family_to_search() -> None:
+    assert (DEFAULT_TEMPLATES / "free" / "v1").is_dir()
+    assert "free" not in families()
+    with pytest.raises(WrongUsage, match="expected one of"):
+        load_skeletons("free")
 
 
 def test_an_unknown_family_names_the_nearest() -> None:

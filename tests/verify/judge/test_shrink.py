@@ -11,13 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.judge.cases import Case
-from verify.judge.judge import Judge
-from verify.judge.replay import Failure, open_session, replay, shrink_failure
+from verify.judge.judge import WORKER_LIMITS, Judge
+from verify.judge.replay import Failure, replay, shrink_failure
+from verify.judge.session import Session
 from verify.judge.shrink import PLAINER, RUNS, shrink
 from verify.source.contract import Spec
 from verify.source.static import Mechanism, check_static
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def session_of(judge: Judge, mechanism: Mechanism) -> Session:
+    """Workers of the warm server."""
+    assert judge.server is not None
+    return Session(judge.server, mechanism, WORKER_LIMITS)
 
 
 def mechanism(source: str) -> Mechanism:
@@ -164,7 +171,7 @@ def test_the_small_case_of_a_broken_mechanism_fails_by_the_same_rule(judge: Judg
     verdict = judge.check(broken.encode(), path="mechanism.py", depth="quick")
     failure = Failure.of(verdict.measured["counterexamples"][0])
     assert (failure.rule, failure.result) == ("NUM-OUTPUT", "output")
-    with open_session(mechanism(broken)) as session:
+    with session_of(judge, mechanism(broken)) as session:
         found, smallest, shrunk = shrink_failure(session, failure)
         again = shrink_failure(session, failure)[2]
         alone = replay(session, shrunk.case)
@@ -183,10 +190,10 @@ def test_the_small_case_of_a_broken_mechanism_fails_by_the_same_rule(judge: Judg
     assert cells[0].max() < 0.5 < cells[1, 1]
 
 
-def test_a_failure_that_does_not_show_again_is_said_to_be_gone(honest: str) -> None:
+def test_a_failure_that_does_not_show_again_is_said_to_be_gone(judge: Judge, honest: str) -> None:
     case = Case(sizes=(("B", 1), ("T", 2), ("H", 1), ("K", 3), ("V", 2)), dtype="float32")
     with (
-        open_session(mechanism(honest)) as session,
+        session_of(judge, mechanism(honest)) as session,
         pytest.raises(ValueError, match=r"expected NUM-OUTPUT for output again at B=1 T=2.*, got no finding"),
     ):
         shrink_failure(session, Failure(rule="NUM-OUTPUT", result="output", case=case))
