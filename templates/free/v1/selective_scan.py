@@ -48,8 +48,8 @@ def reference(
     """The definition, one token at a time.
 
     x (B, T, H, D), step sizes dt (B, T, H, D) >= 0, b, c (B, T, H, N), skip (H, D), state (h,) with h
-    (B, H, D, N); a (H, D, N) is the natural-log decay <= 0 of a step of size 1. Returns the output (B, T, H, D)
-    and the final state.
+    (B, H, D, N); a (H, D, N) is the natural-log decay <= 0 of a step of size 1. Returns the output
+    (B, T, H, D) and the final state.
     """
     (h,) = state
     outputs = []
