@@ -3,10 +3,10 @@
     m_t = max(f_t + m_{t-1}, i_t),    C_t = exp(f_t + m_{t-1} - m_t) C_{t-1} + exp(i_t - m_t) k_t v_t^T,
     n_t the same with k_t alone,      o_t = C_t^T q_t / max(|n_t^T q_t|, exp(-m_t)),    q_t scaled by K^-1/2
 
-Cost: O(T K V) time in chunks of matrix products, O(K V) state per head. C and n are what exp(m) times them
-would be without a stabiliser, so the outputs do not depend on m.
-Source: Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory" (arXiv:2405.04517), equations 19 to 27 and
-its stabilisation, equations 15 to 17. f is the logarithm of the forget gate, i that of the input gate.
+Cost: O(T K V) time in chunks of matrix products, O(K V) state per head. i and f are logarithms of the gates.
+exp(m) C and exp(m) n are what they would be without a stabiliser, so the outputs do not depend on m.
+Source: Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory" (arXiv:2405.04517), section 2.3 with the
+stabiliser of 2.2. Here q and k have unit length, so that half an ulp does not decide the sign of n^T q.
 """
 
 import math
@@ -20,7 +20,7 @@ SPEC = {
     "template": "free",
     "causal": True,
     "inputs": {
-        "q": "B T H K", "k": "B T H K", "v": "B T H V",
+        "q": "B T H K : unit_norm", "k": "B T H K : unit_norm", "v": "B T H V",
         "i": "B T H : normal, float32", "f": "B T H : log_decay, float32",
     },
     "params": {},
