@@ -5,7 +5,7 @@
 A step of gradient descent on |S^T k_t - v_t|^2 / 2 with rate b_t, for keys of length one.
 Cost: O(T K V) time in chunks of matrix products, one triangular solve a chunk, O(K V) state per head.
 Source: Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length"
-(arXiv:2406.06484), equations 3 and 8 to 11; the rule: Schlag et al. 2021 (arXiv:2102.11174).
+(arXiv:2406.06484), section 3; the rule itself: Schlag et al. 2021 (arXiv:2102.11174).
 """
 
 import torch
@@ -16,7 +16,6 @@ SPEC = {
     "contract": 1,
     "template": "free",
     "causal": True,
-    "slots": {},
     "inputs": {
         "q": "B T H K",
         "k": "B T H K : unit_norm",
@@ -152,7 +151,8 @@ def _solve_kernel(
     inverse_ptr,  # (B, H, chunks, CHUNK, CHUNK), out: X = (I + L)^-1, L_ij = (k_i . k_j) b_j for j < i
     reached_ptr,  # (B, T, H, K), out: X k, through which the state before the chunk enters its errors
     alone_ptr,  # (B, T, H, V), out: X v, the errors after a state of zero
-    T, H, K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    T, H,
+    K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks,): the triangular systems of all chunks, which no state is needed for."""
     i_bhc = tl.program_id(0).to(tl.int64)
@@ -185,7 +185,8 @@ def _state_kernel(
     states_ptr,  # (B, H, chunks, K, V), out: the state before each chunk
     errors_ptr,  # (B, T, H, V), out: e
     final_ptr,  # (B, H, K, V), out
-    T, H, K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    T, H,
+    K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H, V tiles): one program carries (K, BLOCK_V) of one head's state through all chunks."""
     i_bh = tl.program_id(0).to(tl.int64)
@@ -211,14 +212,13 @@ def _state_kernel(
 
 @triton.jit
 def _output_kernel(
-    q_ptr,  # (B, T, H, K)
-    k_ptr,  # (B, T, H, K)
+    q_ptr, k_ptr,  # (B, T, H, K)
     b_ptr,  # (B, T, H)
     errors_ptr,  # (B, T, H, V)
     states_ptr,  # (B, H, chunks, K, V)
     o_ptr,  # (B, T, H, V), out
-    scale,
-    T, H, K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    scale, T, H,
+    K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks, V tiles): outputs of a chunk, from the state before it and its own writes."""
     i_bhc = tl.program_id(0).to(tl.int64)
@@ -242,15 +242,14 @@ def _output_kernel(
 
 @triton.jit
 def _local_grad_kernel(
-    q_ptr,  # (B, T, H, K)
-    k_ptr,  # (B, T, H, K)
+    q_ptr, k_ptr,  # (B, T, H, K)
     b_ptr,  # (B, T, H)
     inverse_ptr,  # (B, H, chunks, CHUNK, CHUNK)
     d_o_ptr,  # (B, T, H, V)
     returned_ptr,  # (B, T, H, K), out: X^T b k, through which the gradient by the state enters that by v
     local_ptr,  # (B, T, H, V), out: the gradient by v from the chunk's own outputs
-    scale,
-    T, H, K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    scale, T, H,
+    K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks,): the triangular systems backwards, before any gradient by a state is known."""
     i_bhc = tl.program_id(0).to(tl.int64)
@@ -275,17 +274,15 @@ def _local_grad_kernel(
 
 @triton.jit
 def _state_grad_kernel(
-    q_ptr,  # (B, T, H, K)
-    k_ptr,  # (B, T, H, K)
+    q_ptr, k_ptr,  # (B, T, H, K)
     returned_ptr,  # (B, T, H, K)
-    local_ptr,  # (B, T, H, V)
-    d_o_ptr,  # (B, T, H, V)
+    local_ptr, d_o_ptr,  # (B, T, H, V)
     d_final_ptr,  # (B, H, K, V)
     d_states_ptr,  # (B, H, chunks, K, V), out: gradient by the state after each chunk
     d_v_ptr,  # (B, T, H, V), out
     d_initial_ptr,  # (B, H, K, V), out
-    scale,
-    T, H, K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    scale, T, H,
+    K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H, V tiles): `_state_kernel` backwards, from the last chunk to the first."""
     i_bh = tl.program_id(0).to(tl.int64)
@@ -313,19 +310,16 @@ def _state_grad_kernel(
 
 @triton.jit
 def _input_grad_kernel(
-    q_ptr,  # (B, T, H, K)
-    k_ptr,  # (B, T, H, K)
+    q_ptr, k_ptr,  # (B, T, H, K)
     b_ptr,  # (B, T, H)
     errors_ptr,  # (B, T, H, V)
-    d_o_ptr,  # (B, T, H, V)
-    d_v_ptr,  # (B, T, H, V)
+    d_o_ptr, d_v_ptr,  # (B, T, H, V)
     states_ptr,  # (B, H, chunks, K, V): the state before each chunk
     d_states_ptr,  # (B, H, chunks, K, V): gradient by the state after each chunk
-    d_q_ptr,  # (B, T, H, K), out
-    d_k_ptr,  # (B, T, H, K), out
+    d_q_ptr, d_k_ptr,  # (B, T, H, K), out
     d_b_ptr,  # (B, T, H), out
-    scale,
-    T, H, K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    scale, T, H,
+    K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks,): the gradients by q, k and b of one chunk's tokens."""
     i_bhc = tl.program_id(0).to(tl.int64)
@@ -379,18 +373,13 @@ def _input_grad_kernel(
 
 
 def forward(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    b: torch.Tensor,
-    *,
-    state: tuple[torch.Tensor, ...],
-    tuning: dict[str, int],
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, b: torch.Tensor,
+    *, state: tuple[torch.Tensor, ...], tuning: dict[str, int],
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     """Output (B, T, H, V), final state (S,) and the residuals of `backward`; arguments as in `reference`."""
     B, T, H, K = q.shape
     V = v.shape[-1]
-    chunk = tuning["CHUNK"]
+    chunk, warps, stages = tuning["CHUNK"], tuning["num_warps"], tuning["num_stages"]
     chunks = triton.cdiv(T, chunk)
     block_k = max(16, triton.next_power_of_2(K))
     block_v = min(64, max(16, triton.next_power_of_2(V)))
@@ -409,35 +398,28 @@ def forward(
     output = torch.empty_like(v)
     _solve_kernel[(B * H * chunks,)](
         k, v, b, inverse, reached, alone, T, H,
-        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v,
-        num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
+        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     _state_kernel[(B * H, v_tiles)](
         k, b, reached, alone, initial, states, errors, final, T, H,
-        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v,
-        num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
+        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     _output_kernel[(B * H * chunks, v_tiles)](
         q, k, b, errors, states, output, K**-0.5, T, H,
-        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v,
-        num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
+        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     return output, (final,), (q, k, b, inverse, errors, states)
 
 
 def backward(
-    residuals: tuple[torch.Tensor, ...],
-    d_output: torch.Tensor,
-    d_state: tuple[torch.Tensor, ...],
-    *,
-    needs: tuple[bool, ...],
-    tuning: dict[str, int],
+    residuals: tuple[torch.Tensor, ...], d_output: torch.Tensor, d_state: tuple[torch.Tensor, ...],
+    *, needs: tuple[bool, ...], tuning: dict[str, int],
 ) -> tuple[torch.Tensor | None, ...]:
     """Gradients by q, k, v, b and S from those by the output (B, T, H, V) and the final state."""
     q, k, b, inverse, errors, states = residuals
     B, T, H, K = q.shape
     V = errors.shape[-1]
-    chunk = tuning["CHUNK"]
+    chunk, warps, stages = tuning["CHUNK"], tuning["num_warps"], tuning["num_stages"]
     chunks = triton.cdiv(T, chunk)
     block_k = max(16, triton.next_power_of_2(K))
     block_v = min(32, max(16, triton.next_power_of_2(V)))  # half of forward's, for the registers
@@ -449,20 +431,17 @@ def backward(
     d_initial = torch.empty_like(d_final)
     _local_grad_kernel[(B * H * chunks,)](
         q, k, b, inverse, d_output, returned, local, K**-0.5, T, H,
-        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v,
-        num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
+        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     _state_grad_kernel[(B * H, triton.cdiv(V, block_v))](
         q, k, returned, local, d_output, d_final, d_states, d_v, d_initial, K**-0.5, T, H,
-        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v,
-        num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
+        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     if not any(needs[:2]) and not needs[3]:
         return None, None, d_v, None, d_initial
     d_q, d_k, d_b = torch.empty_like(q), torch.empty_like(k), torch.empty_like(b)
     _input_grad_kernel[(B * H * chunks,)](
         q, k, b, errors, d_output, d_v, states, d_states, d_q, d_k, d_b, K**-0.5, T, H,
-        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v,
-        num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
+        K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     return d_q, d_k, d_v, d_b, d_initial
