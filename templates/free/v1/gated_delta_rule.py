@@ -16,11 +16,8 @@ SPEC = {
     "template": "free",
     "causal": True,
     "inputs": {
-        "q": "B T H K",
-        "k": "B T H K : unit_norm",
-        "v": "B T H V",
-        "b": "B T H : unit_interval, float32",
-        "g": "B T H : log_decay, float32",
+        "q": "B T H K", "k": "B T H K : unit_norm", "v": "B T H V",
+        "b": "B T H : unit_interval, float32", "g": "B T H : log_decay, float32",
     },
     "params": {},
     "dims": {},
@@ -45,14 +42,27 @@ def reference(
     natural-log decay <= 0, state (S,) with S (B, H, K, V). Returns the output (B, T, H, V) and the final S.
     """
     (S,) = state
-    queries = q * q.shape[-1] ** -0.5
+    queries, keys = (q * q.shape[-1] ** -0.5)[..., None].unbind(1), k[..., None].unbind(1)  # (B, H, K, 1)
+    values, rates = v[:, :, :, None].unbind(1), b[:, :, :, None, None].unbind(1)  # (B, H, 1, V), (B, H, 1, 1)
+    decays = torch.exp(g)[:, :, :, None, None].unbind(1)
     outputs = []
-    for t in range(q.shape[1]):
-        S = torch.exp(g[:, t])[:, :, None, None] * S
-        error = v[:, t] - torch.einsum("bhk,bhkv->bhv", k[:, t], S)
-        S = S + k[:, t, :, :, None] * (b[:, t, :, None] * error)[:, :, None, :]
-        outputs.append(torch.einsum("bhk,bhkv->bhv", queries[:, t], S))
+    for q_t, k_t, v_t, b_t, decay in zip(queries, keys, values, rates, decays, strict=True):
+        S = decay * S
+        error = v_t - (k_t * S).sum(2, keepdim=True)
+        S = S + k_t * (b_t * error)
+        outputs.append((q_t * S).sum(2))
     return torch.stack(outputs, dim=1), (S,)
+
+
+def _span(K: int, chunk: int) -> int:
+    """Tokens of a chunk: `chunk`, a power of two, halved until it is at most K.
+
+    More tokens could replace most of the state they start from. What a chunk computes is a sum of that state
+    and of its own writes, so its rounding errors have the size of what was replaced, not of what is left.
+    """
+    while chunk > K:
+        chunk = chunk // 2
+    return chunk
 
 
 def _unit_inverse_torch(lower: torch.Tensor) -> torch.Tensor:
@@ -73,14 +83,15 @@ def parallel(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, b: torch.Tensor, g: torch.Tensor,
     *, state: tuple[torch.Tensor, ...],
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """`reference` in chunks of 32 tokens: a triangular solve inside a chunk, recurrent between chunks."""
+    """`reference` in chunks of up to 32 tokens: a triangular solve in each, recurrent between them."""
     (S,) = state
     queries = (q.to(S.dtype) * q.shape[-1] ** -0.5).transpose(1, 2)
     keys, values = k.to(S.dtype).transpose(1, 2), v.to(S.dtype).transpose(1, 2)
     rates, gates = b.transpose(1, 2)[..., None], g.transpose(1, 2)[..., None]  # (B, H, T, 1)
+    span = _span(q.shape[-1], 32)
     outputs = []
-    for start in range(0, q.shape[1], 32):
-        chunk = slice(start, start + 32)
+    for start in range(0, q.shape[1], span):
+        chunk = slice(start, start + span)
         q_c, k_c, v_c, b_c = queries[:, :, chunk], keys[:, :, chunk], values[:, :, chunk], rates[:, :, chunk]
         seen = torch.ones(q_c.shape[2], q_c.shape[2], dtype=torch.bool, device=q.device).tril()
         spans = torch.where(seen.tril(-1), gates[:, :, chunk], 0.0).cumsum(2)  # g over j < s <= i
@@ -94,9 +105,9 @@ def parallel(
 
 
 @triton.jit
-def _place(i_bh, i_c, T, H, CHUNK: tl.constexpr):
+def _place(i_bh, i_c, T, H, span):
     """The first row of a chunk in (B, T, H), and how many tokens it has."""
-    return ((i_bh // H) * T + i_c * CHUNK) * H + i_bh % H, tl.minimum(T - i_c * CHUNK, CHUNK)
+    return ((i_bh // H) * T + i_c * span) * H + i_bh % H, tl.minimum(T - i_c * span, span)
 
 
 @triton.jit
@@ -173,15 +184,15 @@ def _solve_kernel(
     inverse_ptr,  # (B, H, chunks, CHUNK, CHUNK), out: X = (I + L)^-1, L_ij = D_ij (k_i . k_j) b_j, j < i
     reached_ptr,  # (B, T, H, K), out: X decayed k, by which the state before the chunk enters its errors
     alone_ptr,  # (B, T, H, V), out: X v, the errors after a state of zero
-    T, H,
+    T, H, span,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks,): the triangular systems of all chunks, which no state is needed for."""
     i_bhc = tl.program_id(0).to(tl.int64)
-    chunks = tl.cdiv(T, CHUNK)
-    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, CHUNK)
+    chunks = tl.cdiv(T, span)
+    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, span)
     k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
-    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(reached_ptr.dtype.element_ty)
+    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
     rates = _load_scalars(b_ptr + row, H, count, CHUNK)
     gates = _load_scalars(g_ptr + row, H, count, CHUNK)
     products = tl.dot(k, tl.trans(k), input_precision="ieee") * _decay_within(gates, CHUNK)
@@ -193,37 +204,36 @@ def _solve_kernel(
     tl.store(reached_ptr + row * K + k_offsets, reached.to(k.dtype), mask=k_mask)
     for first_v in range(0, V, BLOCK_V):
         v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
-        v = tl.load(v_ptr + row * V + v_offsets, mask=v_mask, other=0.0).to(k.dtype)
+        v = tl.load(v_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         alone = tl.dot(inverse.to(v.dtype), v, input_precision="ieee")
         tl.store(alone_ptr + row * V + v_offsets, alone, mask=v_mask)
 
 
 @triton.jit
 def _state_kernel(
-    k_ptr,  # (B, T, H, K)
+    k_ptr, reached_ptr,  # (B, T, H, K)
     b_ptr, g_ptr,  # (B, T, H)
-    reached_ptr,  # (B, T, H, K)
     alone_ptr,  # (B, T, H, V)
     initial_ptr,  # (B, H, K, V)
     states_ptr,  # (B, H, chunks, K, V), out: the state before each chunk
     errors_ptr,  # (B, T, H, V), out: e
     final_ptr,  # (B, H, K, V), out
-    T, H,
+    T, H, span,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H, V tiles): one program carries (K, BLOCK_V) of one head's state through all chunks."""
     i_bh = tl.program_id(0).to(tl.int64)
     first_v = tl.program_id(1) * BLOCK_V
-    chunks = tl.cdiv(T, CHUNK)
+    chunks = tl.cdiv(T, span)
     s_offsets, s_mask = _tile(V, K, first_v, V, BLOCK_K, BLOCK_V)
     state = tl.load(initial_ptr + i_bh * K * V + s_offsets, mask=s_mask, other=0.0)
     for i_c in range(0, chunks):
         tl.store(states_ptr + (i_bh * chunks + i_c) * K * V + s_offsets, state, mask=s_mask)
-        row, count = _place(i_bh, i_c, T, H, CHUNK)
+        row, count = _place(i_bh, i_c, T, H, span)
         k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
         v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
         reached = tl.load(reached_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
-        k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(reached.dtype)
+        k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
         alone = tl.load(alone_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         rates = _load_scalars(b_ptr + row, H, count, CHUNK)
         errors = alone - tl.dot(reached, state.to(k.dtype), input_precision="ieee")
@@ -242,20 +252,20 @@ def _output_kernel(
     errors_ptr,  # (B, T, H, V)
     states_ptr,  # (B, H, chunks, K, V)
     o_ptr,  # (B, T, H, V), out
-    scale, T, H,
+    scale, T, H, span,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks, V tiles): outputs of a chunk, from the state before it and its own writes."""
     i_bhc = tl.program_id(0).to(tl.int64)
     first_v = tl.program_id(1) * BLOCK_V
-    chunks = tl.cdiv(T, CHUNK)
-    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, CHUNK)
+    chunks = tl.cdiv(T, span)
+    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, span)
     k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
     v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
     s_offsets, s_mask = _tile(V, K, first_v, V, BLOCK_K, BLOCK_V)
     errors = tl.load(errors_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
-    q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(errors.dtype)
-    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(errors.dtype)
+    q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
+    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
     state = tl.load(states_ptr + i_bhc * K * V + s_offsets, mask=s_mask, other=0.0)
     rates = _load_scalars(b_ptr + row, H, count, CHUNK)
     gates = _load_scalars(g_ptr + row, H, count, CHUNK)
@@ -263,7 +273,7 @@ def _output_kernel(
     scores = tl.dot(q, tl.trans(k), input_precision="ieee") * _decay_within(gates, CHUNK) * rates[None, :]
     output = tl.dot(q, state.to(q.dtype), input_precision="ieee") * _decay_from_start(gates)[:, None]
     output = tl.dot(scores.to(q.dtype), errors, output, input_precision="ieee")
-    tl.store(o_ptr + row * V + v_offsets, (output * scale).to(o_ptr.dtype.element_ty), mask=v_mask)
+    tl.store(o_ptr + row * V + v_offsets, (output * scale).to(q.dtype), mask=v_mask)
 
 
 @triton.jit
@@ -274,17 +284,17 @@ def _local_grad_kernel(
     d_o_ptr,  # (B, T, H, V)
     returned_ptr,  # (B, T, H, K), out: X^T decayed b k, by which the gradient by the state enters that by v
     local_ptr,  # (B, T, H, V), out: the gradient by v from the chunk's own outputs
-    scale, T, H,
+    scale, T, H, span,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks,): the triangular systems backwards, before any gradient by a state is known."""
     i_bhc = tl.program_id(0).to(tl.int64)
-    chunks = tl.cdiv(T, CHUNK)
-    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, CHUNK)
+    chunks = tl.cdiv(T, span)
+    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, span)
     k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
     x_offsets, x_mask = _tile(CHUNK, CHUNK, 0, CHUNK, CHUNK, CHUNK)
-    q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(returned_ptr.dtype.element_ty)
-    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(returned_ptr.dtype.element_ty)
+    q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
+    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
     rates = _load_scalars(b_ptr + row, H, count, CHUNK)
     inverse = tl.load(inverse_ptr + i_bhc * CHUNK * CHUNK + x_offsets, mask=x_mask, other=0.0)
     answers = inverse * rates[:, None]  # what is written for the values of the chunk
@@ -296,48 +306,47 @@ def _local_grad_kernel(
     paths = tl.trans(tl.dot(scores, answers, input_precision="ieee")).to(k.dtype)  # (writer, reader)
     for first_v in range(0, V, BLOCK_V):
         v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
-        d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0).to(k.dtype)
+        d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         tl.store(local_ptr + row * V + v_offsets, tl.dot(paths, d_o, input_precision="ieee"), mask=v_mask)
 
 
 @triton.jit
 def _state_grad_kernel(
-    q_ptr, k_ptr,  # (B, T, H, K)
+    q_ptr, k_ptr, returned_ptr,  # (B, T, H, K)
     g_ptr,  # (B, T, H)
-    returned_ptr,  # (B, T, H, K)
     local_ptr, d_o_ptr,  # (B, T, H, V)
     d_final_ptr,  # (B, H, K, V)
     d_states_ptr,  # (B, H, chunks, K, V), out: gradient by the state after each chunk
     d_v_ptr,  # (B, T, H, V), out
     d_initial_ptr,  # (B, H, K, V), out
-    scale, T, H,
+    scale, T, H, span,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H, V tiles): `_state_kernel` backwards, from the last chunk to the first."""
     i_bh = tl.program_id(0).to(tl.int64)
     first_v = tl.program_id(1) * BLOCK_V
-    chunks = tl.cdiv(T, CHUNK)
+    chunks = tl.cdiv(T, span)
     s_offsets, s_mask = _tile(V, K, first_v, V, BLOCK_K, BLOCK_V)
     d_state = tl.load(d_final_ptr + i_bh * K * V + s_offsets, mask=s_mask, other=0.0)
     for step in range(0, chunks):
         i_c = chunks - 1 - step
         tl.store(d_states_ptr + (i_bh * chunks + i_c) * K * V + s_offsets, d_state, mask=s_mask)
-        row, count = _place(i_bh, i_c, T, H, CHUNK)
+        row, count = _place(i_bh, i_c, T, H, span)
         k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
         v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
         returned = tl.load(returned_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
         q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(tl.float32)
         k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(tl.float32)
         local = tl.load(local_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
-        d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0).to(returned.dtype)
-        d_v = tl.dot(returned, d_state.to(returned.dtype), local, input_precision="ieee")
-        tl.store(d_v_ptr + row * V + v_offsets, d_v.to(d_v_ptr.dtype.element_ty), mask=v_mask)
+        d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
+        d_v = tl.dot(returned, d_state.to(d_o.dtype), local, input_precision="ieee").to(d_o.dtype)
+        tl.store(d_v_ptr + row * V + v_offsets, d_v, mask=v_mask)
         gates = _load_scalars(g_ptr + row, H, count, CHUNK)
         from_start = _decay_from_start(gates)
         queries = (q * (scale * from_start)[:, None]).to(d_o.dtype)
         keys = (k * from_start[:, None]).to(d_o.dtype)
         d_state = tl.dot(tl.trans(queries), d_o, d_state * tl.exp(tl.sum(gates, 0)), input_precision="ieee")
-        d_state -= tl.dot(tl.trans(keys), d_v.to(d_o.dtype), input_precision="ieee")
+        d_state -= tl.dot(tl.trans(keys), d_v, input_precision="ieee")
     tl.store(d_initial_ptr + i_bh * K * V + s_offsets, d_state, mask=s_mask)
 
 
@@ -345,27 +354,25 @@ def _state_grad_kernel(
 def _input_grad_kernel(
     q_ptr, k_ptr,  # (B, T, H, K)
     b_ptr, g_ptr,  # (B, T, H)
-    errors_ptr,  # (B, T, H, V)
-    d_o_ptr, d_v_ptr,  # (B, T, H, V)
+    errors_ptr, d_o_ptr, d_v_ptr,  # (B, T, H, V)
     states_ptr,  # (B, H, chunks, K, V): the state before each chunk
     d_states_ptr,  # (B, H, chunks, K, V): gradient by the state after each chunk
     d_q_ptr, d_k_ptr,  # (B, T, H, K), out
     d_b_ptr, d_g_ptr,  # (B, T, H), out
-    scale, T, H,
+    scale, T, H, span,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H * chunks,): the gradients by q, k, b and g of one chunk's tokens."""
     i_bhc = tl.program_id(0).to(tl.int64)
-    chunks = tl.cdiv(T, CHUNK)
-    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, CHUNK)
+    chunks = tl.cdiv(T, span)
+    row, count = _place(i_bhc // chunks, i_bhc % chunks, T, H, span)
     k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
-    q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(errors_ptr.dtype.element_ty)
-    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(errors_ptr.dtype.element_ty)
+    q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
+    k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
     rates = _load_scalars(b_ptr + row, H, count, CHUNK)
 
     gates = _load_scalars(g_ptr + row, H, count, CHUNK)
     from_start = _decay_from_start(gates)
-    to_end = _decay_to_end(g_ptr + row, H, count, CHUNK)
     within = _decay_within(gates, CHUNK)
 
     # What came with the state first, what leaves with it in a second pass over V: few tiles alive at a time.
@@ -377,8 +384,8 @@ def _input_grad_kernel(
         v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
         s_offsets, s_mask = _tile(V, K, first_v, V, BLOCK_K, BLOCK_V)
         errors = tl.load(errors_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
-        d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0).to(k.dtype)
-        d_v = tl.load(d_v_ptr + row * V + v_offsets, mask=v_mask, other=0.0).to(k.dtype)
+        d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
+        d_v = tl.load(d_v_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         state = tl.load(states_ptr + i_bhc * K * V + s_offsets, mask=s_mask, other=0.0).to(k.dtype)
         reads = tl.dot(d_o, tl.trans(errors), reads, input_precision="ieee")
         corrections = tl.dot(d_v, tl.trans(errors), corrections, input_precision="ieee")
@@ -395,7 +402,7 @@ def _input_grad_kernel(
     reads = (reads * rates[None, :]).to(k.dtype)
     corrections = (corrections * rates[None, :]).to(k.dtype)
     d_q = tl.dot(reads, k, d_q, input_precision="ieee")
-    tl.store(d_q_ptr + row * K + k_offsets, d_q.to(d_q_ptr.dtype.element_ty), mask=k_mask)
+    tl.store(d_q_ptr + row * K + k_offsets, d_q.to(q.dtype), mask=k_mask)
     d_k = tl.dot(tl.trans(reads), q, d_k, input_precision="ieee")
     d_k -= tl.dot(corrections + tl.trans(corrections), k, input_precision="ieee")  # both keys of a product
 
@@ -409,9 +416,9 @@ def _input_grad_kernel(
         d_state = tl.load(d_states_ptr + i_bhc * K * V + s_offsets, mask=s_mask, other=0.0)
         passing += tl.sum(state * d_state, 1)
         written = tl.dot(errors, tl.trans(d_state.to(k.dtype)), written, input_precision="ieee")
-    written *= to_end[:, None]
+    written *= _decay_to_end(g_ptr + row, H, count, CHUNK)[:, None]
     d_k += written * rates[:, None]
-    tl.store(d_k_ptr + row * K + k_offsets, d_k.to(d_k_ptr.dtype.element_ty), mask=k_mask)
+    tl.store(d_k_ptr + row * K + k_offsets, d_k.to(k.dtype), mask=k_mask)
     leaving = tl.sum(k.to(tl.float32) * written, 1)  # (j,)
     i = tl.arange(0, CHUNK)
     tl.store(d_b_ptr + row + i * H, leaving + tl.sum(sent, 0), mask=i < count)
@@ -428,33 +435,30 @@ def forward(
     """Output (B, T, H, V), final state (S,) and the residuals of `backward`; arguments as in `reference`."""
     B, T, H, K = q.shape
     V = v.shape[-1]
-    chunk, warps, stages = tuning["CHUNK"], tuning["num_warps"], tuning["num_stages"]
-    chunks = triton.cdiv(T, chunk)
+    span, warps, stages = _span(K, tuning["CHUNK"]), tuning["num_warps"], tuning["num_stages"]
+    chunk, chunks = max(16, span), triton.cdiv(T, span)
     block_k = max(16, triton.next_power_of_2(K))
     block_v = min(64, max(16, triton.next_power_of_2(V)))
     v_tiles = triton.cdiv(V, block_v)
     q, k, v, b, g = q.contiguous(), k.contiguous(), v.contiguous(), b.contiguous(), g.contiguous()
     initial = state[0].contiguous()
     inverse = torch.empty((B, H, chunks, chunk, chunk), dtype=torch.float32, device=q.device)
-    # With many tokens for every dimension of the keys a chunk all but replaces the state it starts from, and
-    # its writes cancel that state: what one rounding to 16 bits loses is then more than what is left.
-    exact = torch.float32 if chunk >= 2 * K else q.dtype
-    reached = torch.empty((B, T, H, K), dtype=exact, device=q.device)
+    reached = torch.empty_like(k)
     alone = torch.empty((B, T, H, V), dtype=torch.float32, device=q.device)
     states = torch.empty((B, H, chunks, K, V), dtype=torch.float32, device=q.device)
-    errors = torch.empty((B, T, H, V), dtype=exact, device=q.device)
+    errors = torch.empty_like(v)
     final = torch.empty((B, H, K, V), dtype=torch.float32, device=q.device)
     output = torch.empty_like(v)
     _solve_kernel[(B * H * chunks,)](
-        k, v, b, g, inverse, reached, alone, T, H,
+        k, v, b, g, inverse, reached, alone, T, H, span,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     _state_kernel[(B * H, v_tiles)](
-        k, b, g, reached, alone, initial, states, errors, final, T, H,
+        k, reached, b, g, alone, initial, states, errors, final, T, H, span,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     _output_kernel[(B * H * chunks, v_tiles)](
-        q, k, b, g, errors, states, output, K**-0.5, T, H,
+        q, k, b, g, errors, states, output, K**-0.5, T, H, span,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     return output, (final,), (q, k, b, g, inverse, errors, states)
@@ -468,29 +472,29 @@ def backward(
     q, k, b, g, inverse, errors, states = residuals
     B, T, H, K = q.shape
     V = errors.shape[-1]
-    chunk, warps, stages = tuning["CHUNK"], tuning["num_warps"], tuning["num_stages"]
-    chunks = triton.cdiv(T, chunk)
+    span, warps, stages = _span(K, tuning["CHUNK"]), tuning["num_warps"], tuning["num_stages"]
+    chunk, chunks = max(16, span), triton.cdiv(T, span)
     block_k = max(16, triton.next_power_of_2(K))
     block_v = min(32, max(16, triton.next_power_of_2(V)))  # half of forward's, for the registers
     d_output, d_final = d_output.contiguous(), d_state[0].contiguous()
-    returned = torch.empty((B, T, H, K), dtype=errors.dtype, device=q.device)
+    returned = torch.empty_like(k)
     local = torch.empty((B, T, H, V), dtype=torch.float32, device=q.device)
     d_states = torch.empty_like(states)
-    d_v = torch.empty((B, T, H, V), dtype=q.dtype, device=q.device)
+    d_v = torch.empty_like(errors)
     d_initial = torch.empty_like(d_final)
     _local_grad_kernel[(B * H * chunks,)](
-        q, k, b, g, inverse, d_output, returned, local, K**-0.5, T, H,
+        q, k, b, g, inverse, d_output, returned, local, K**-0.5, T, H, span,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     _state_grad_kernel[(B * H, triton.cdiv(V, block_v))](
-        q, k, g, returned, local, d_output, d_final, d_states, d_v, d_initial, K**-0.5, T, H,
+        q, k, returned, g, local, d_output, d_final, d_states, d_v, d_initial, K**-0.5, T, H, span,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     if not any((*needs[:2], *needs[3:5])):
         return None, None, d_v, None, None, d_initial
     d_q, d_k, d_b, d_g = torch.empty_like(q), torch.empty_like(k), torch.empty_like(b), torch.empty_like(g)
     _input_grad_kernel[(B * H * chunks,)](
-        q, k, b, g, errors, d_output, d_v, states, d_states, d_q, d_k, d_b, d_g, K**-0.5, T, H,
+        q, k, b, g, errors, d_output, d_v, states, d_states, d_q, d_k, d_b, d_g, K**-0.5, T, H, span,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=warps, num_stages=stages,
     )
     return d_q, d_k, d_v, d_b, d_g, d_initial
