@@ -308,13 +308,14 @@ def _state_grad_kernel(
         k_offsets, k_mask = _tile(H * K, count, 0, K, CHUNK, BLOCK_K)
         v_offsets, v_mask = _tile(H * V, count, first_v, V, CHUNK, BLOCK_V)
         returned = tl.load(returned_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
-        q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0).to(tl.float32) * scale
+        q = tl.load(q_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
         k = tl.load(k_ptr + row * K + k_offsets, mask=k_mask, other=0.0)
         local = tl.load(local_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         d_v = tl.dot(returned, d_state.to(k.dtype), local, input_precision="ieee").to(k.dtype)
         tl.store(d_v_ptr + row * V + v_offsets, d_v, mask=v_mask)
-        d_state = tl.dot(tl.trans(q.to(k.dtype)), d_o, d_state, input_precision="ieee")
+        read = (d_o.to(tl.float32) * scale).to(q.dtype)
+        d_state = tl.dot(tl.trans(q), read, d_state, input_precision="ieee")
         d_state -= tl.dot(tl.trans(k), d_v, input_precision="ieee")
     tl.store(d_initial_ptr + i_bh * K * V + s_offsets, d_state, mask=s_mask)
 
