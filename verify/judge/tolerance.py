@@ -34,7 +34,7 @@ Kernels accumulate in float32 whatever their inputs are, so what a recurrence re
 only.
 """
 
-CANCELLED_UNITS: Mapping[str, float] = {"float32": 0.25, "bfloat16": 0.4, "float16": 0.4}
+CANCELLED_UNITS: Mapping[str, float] = {"float32": 0.5, "bfloat16": 0.4, "float16": 0.4}
 """What a gradient may be off where its terms cancel, in units of the run's dtype at the size of the terms."""
 
 UNDERFLOW = 1e-30
