@@ -8,8 +8,10 @@ The grammar agent, from the inside out:
 1. `trees`: an elementwise function of `x` is a typed tree (the input, constants, named functions, sums and
    products). A tree differentiates itself, so its torch form, its Triton form and its Triton derivative have
    one origin. `functions` is the table of named functions with their numerically stable Triton spellings.
-2. `rows` and `scales`: the row-wise slot is `x * h(s)` with a statistic `s` of `e(x)` over the row, where `h`
-   and `e` are trees again; the scale is a constant times a power of K.
+2. `rows`, `scales`, `windows` and `score_mods`: the row-wise slot is `x * h(s)` with a statistic `s` of
+   `e(x)` over the row, where `h` and `e` are trees again; the scale is a constant times a power of K; the
+   window is a share of T and a number; a score becomes a tree of it, less a tree of the distance times a
+   slope of the head.
 3. `productions`: well-known contents that a search starts from. They are starting points, not answers:
    nothing here knows which contents are right, or right together with which skeleton.
 4. `genome`: what a candidate is made of (skeleton, slot contents, at most one edit of the source), as JSON,

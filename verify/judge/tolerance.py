@@ -35,7 +35,7 @@ Kernels accumulate in float32 whatever their inputs are, so what a recurrence re
 only.
 """
 
-CANCELLED_UNITS: Mapping[str, float] = {"float32": 0.25, "bfloat16": 0.4, "float16": 0.4}
+CANCELLED_UNITS: Mapping[str, float] = {"float32": 0.5, "bfloat16": 0.4, "float16": 0.4}
 """What a gradient may be off where its terms cancel, in units of the run's dtype at the size of the terms."""
 
 UNDERFLOW = 1e-30
@@ -109,11 +109,16 @@ def gradient_terms(results: Sequence[tuple[Float64, Float64]], tensor: Float64) 
     element.
 
     `results` are (result, cotangent) pairs. A result that does not depend on a tensor, or only through a
-    quotient, has a gradient far below this, made of terms of this size.
+    quotient, has a gradient far below this, made of terms of this size. The terms of a narrow result reach a
+    wide tensor as one inner product, which grows like the root of its length: it is not spread over the
+    tensor's elements any further.
     """
     size = float(np.linalg.norm(tensor)) or 1.0
-    whole = sum(float(np.linalg.norm(result) * np.linalg.norm(cotangent)) for result, cotangent in results)
-    return whole / (size * float(np.sqrt(max(1, tensor.size))))
+    return sum(
+        float(np.linalg.norm(result) * np.linalg.norm(cotangent))
+        / (size * float(np.sqrt(max(1, min(result.size, tensor.size)))))
+        for result, cotangent in results
+    )
 
 
 def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:

@@ -158,8 +158,8 @@ def _parent(scene: _Round) -> Genome:
 
 def _with_slot(scene: _Round, genome: Genome, changed: Callable[[str, Content], Content]) -> Genome:
     slots = sorted(genome.contents)
-    # The scale has few contents and they change the least, so it is drawn half as often.
-    slots = [slot for slot in slots for _ in range(1 if slot == "scale" else 2)]
+    # Scales and windows have few contents, which change the least, so they are drawn half as often.
+    slots = [slot for slot in slots for _ in range(1 if slot in ("scale", "window") else 2)]
     slot = pick(scene.rng, slots)
     contents = {**genome.contents, slot: changed(slot, genome.contents[slot])}
     return Genome(skeleton=genome.skeleton, contents=contents)

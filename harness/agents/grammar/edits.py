@@ -54,7 +54,7 @@ _COMPARISONS: tuple[tuple[type[cst.BaseCompOp], type[cst.BaseCompOp], str], ...]
     (cst.Equal, cst.NotEqual, "== became !="),
 )
 
-_VARIABLES = ("x", "dy")
+_VARIABLES: tuple[tuple[str, ...], ...] = (("x", "dy"), ("score", "distance"), ("head", "heads"))
 
 Change = tuple[cst.CSTNode, cst.CSTNode, str]
 """The node to replace, what to put there, and the description."""
@@ -148,9 +148,10 @@ class _Collector(cst.CSTVisitor):
 
     def _variables(self, node: cst.BaseExpression) -> None:
         for name in _names_in(node):
-            for other in _VARIABLES:
-                if name.value in _VARIABLES and other != name.value:
-                    self.found.append((name, cst.Name(other), f"{name.value} became {other}"))
+            for group in _VARIABLES:
+                for other in group if name.value in group else ():
+                    if other != name.value:
+                        self.found.append((name, cst.Name(other), f"{name.value} became {other}"))
 
 
 class _Names(cst.CSTVisitor):

@@ -52,7 +52,7 @@ class Genome:
     def slug(self) -> str:
         """E.g. `token-decay-softplus-l2`: the skeleton, then what differs from the plainest contents."""
         labels = self.labels()
-        plain = {"key_norm": "plain", "scale": _DEFAULT_SCALE}
+        plain = {"key_norm": "plain", "scale": _DEFAULT_SCALE, "window": "all"}
         parts = [
             self.skeleton.rsplit("/", 1)[-1],
             *(text for slot, text in labels.items() if text != plain.get(slot)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from harness.agents.grammar.functions import GROWN
 from harness.agents.grammar.rows import Row
 from harness.agents.grammar.scales import Scale
+from harness.agents.grammar.score_mods import ScoreMod, Slope
 from harness.agents.grammar.slots import SLOT_KINDS, Content, Elementwise
 from harness.agents.grammar.trees import (
     Tree,
@@ -23,6 +25,7 @@ from harness.agents.grammar.trees import (
     subtrees,
 )
 from harness.agents.grammar.weights import Weights
+from harness.agents.grammar.windows import Window
 from harness.chance import pick
 
 DEEPEST, LARGEST = 4, 12
@@ -32,6 +35,10 @@ _CONSTANTS = (0.25, 0.5, 1.0, 2.0, -0.5, -1.0)
 _OFFSETS = (1e-6, 1e-3, 1.0)
 _FACTORS = (0.1, 0.25, 0.5, 1.0, 2.0)
 _POWERS = (-1.0, -0.5, -0.25, 0.0)
+_TOKENS = (1, 8, 16, 32, 64, 128)
+_PARTS = (0, 2, 3, 4, 8)
+_SLOPES: tuple[Slope, ...] = ("even", "geometric", "ladder")
+_RATES = {"none": (1.0,), "even": (0.03125, 0.125, 0.5), "geometric": (2.0, 4.0, 8.0), "ladder": (0.125, 1.0)}
 
 
 def draw(rng: random.Random, weights: Weights, slot: str) -> Content:
@@ -44,6 +51,10 @@ def draw(rng: random.Random, weights: Weights, slot: str) -> Content:
             return Elementwise(tree=grow(rng, weights, slot, levels=2))
         case "key_norm":
             return _grow_row(rng, weights)
+        case "window":
+            return _grow_window(rng)
+        case "score_mod":
+            return _grow_score_mod(rng, weights)
         case _:
             return _grow_scale(rng)
 
@@ -74,6 +85,10 @@ def change(rng: random.Random, weights: Weights, slot: str, content: Content) ->
                 if rng.randrange(2)
                 else Scale(factor=factor, power=changed.power)
             )
+        case Window():
+            return _grow_window(rng)
+        case ScoreMod():
+            return _change_score_mod(rng, weights, slot, content)
 
 
 def shrink(rng: random.Random, content: Content) -> Content:
@@ -87,6 +102,13 @@ def shrink(rng: random.Random, content: Content) -> Content:
             return Row(statistic=statistic, inner=_shrink_tree(rng, inner), outer=outer)
         case Scale(power=power):
             return Scale(power=power)
+        case Window():
+            return Window()
+        case ScoreMod(shape=shape, fade=fade):
+            if content.slope != "none" and rng.randrange(2):
+                smaller = _shrink_tree(rng, fade)
+                return ScoreMod(shape=shape) if smaller == fade else replace(content, fade=smaller)
+            return replace(content, shape=_shrink_tree(rng, shape))
 
 
 def grow(rng: random.Random, weights: Weights, slot: str, *, levels: int) -> Tree:
@@ -150,6 +172,30 @@ def _grow_row(rng: random.Random, weights: Weights) -> Row:
 
 def _grow_scale(rng: random.Random) -> Scale:
     return Scale(factor=pick(rng, _FACTORS), power=pick(rng, _POWERS))
+
+
+def _grow_window(rng: random.Random) -> Window:
+    return Window(tokens=pick(rng, _TOKENS), parts=pick(rng, _PARTS))
+
+
+def _grow_score_mod(rng: random.Random, weights: Weights) -> ScoreMod:
+    slot = "score_mod"
+    slope = pick(rng, _SLOPES)
+    shape = grow(rng, weights, slot, levels=1)
+    fade = grow(rng, weights, slot, levels=2)
+    return ScoreMod(shape=simplify(shape), fade=simplify(fade), slope=slope, rate=pick(rng, _RATES[slope]))
+
+
+def _change_score_mod(rng: random.Random, weights: Weights, slot: str, content: ScoreMod) -> ScoreMod:
+    """Another slope, or one of the trees changed; without a slope there is no fading to change."""
+    match rng.randrange(3):
+        case 0:
+            slope = pick(rng, _SLOPES)
+            return replace(content, slope=slope, rate=pick(rng, _RATES[slope]))
+        case 1 if content.slope != "none":
+            return replace(content, fade=_change_tree(rng, weights, slot, content.fade))
+        case _:
+            return replace(content, shape=_change_tree(rng, weights, slot, content.shape))
 
 
 def _function(rng: random.Random, weights: Weights, slot: str) -> str:

@@ -4,6 +4,8 @@ Feature maps: elu + 1 (Katharopoulos et al. 2020, arXiv:2006.16236), squared rel
 arXiv:2202.10447), silu and the identity (Sun et al. 2023, arXiv:2307.08621), exp (Choromanski et al. 2021,
 arXiv:2009.14794), 1 + x^2/2 (the Taylor feature of Arora et al. 2024, arXiv:2402.18668, kept to its
 diagonal). Key norms: L2 (Yang et al. 2024, arXiv:2406.06484), L1, largest magnitude, and 1 / sqrt(1 + |x|^2).
+Score modifications: linear bias by distance (Press et al. 2021, arXiv:2108.12409), its logarithm (Chi et al.
+2022, arXiv:2205.09921), soft cap (Gemma Team 2024, arXiv:2408.00118).
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from collections.abc import Mapping
 
 from harness.agents.grammar.rows import IDENTITY, Row
 from harness.agents.grammar.scales import Scale
+from harness.agents.grammar.score_mods import ScoreMod
 from harness.agents.grammar.trees import ONE, Tree, X, add, apply, constant, multiply
+from harness.agents.grammar.windows import Window
 
 _EPSILON = constant(1e-6)
 _SQUARES = apply("square", X)
@@ -51,4 +55,33 @@ SCALES: Mapping[str, Scale] = {
     "half": Scale(factor=0.5),
     "tenth": Scale(factor=0.1),
     "quarterk": Scale(power=-0.25),
+}
+
+WINDOWS: Mapping[str, Window] = {
+    "all": Window(),
+    "near16": Window(tokens=16, parts=0),
+    "near32": Window(tokens=32, parts=0),
+    "near64": Window(tokens=64, parts=0),
+    "near128": Window(tokens=128, parts=0),
+    "half": Window(tokens=1, parts=2),
+    "quarter": Window(tokens=1, parts=4),
+}
+
+
+def _soft_cap(limit: float) -> Tree:
+    """limit * tanh(x / limit)."""
+    return multiply(constant(limit), apply("tanh", multiply(constant(1.0 / limit), X)))
+
+
+SCORE_MODS: Mapping[str, ScoreMod] = {
+    "linear": ScoreMod(slope="geometric", rate=8.0),
+    "steep": ScoreMod(slope="geometric", rate=4.0),
+    "even": ScoreMod(slope="even", rate=0.0625),
+    "ladder": ScoreMod(slope="ladder", rate=0.125),
+    "log": ScoreMod(fade=apply("log1p", X), slope="ladder", rate=1.0),
+    "root": ScoreMod(fade=apply("sqrt_abs", X), slope="geometric", rate=4.0),
+    "plain": ScoreMod(),
+    "cap": ScoreMod(shape=_soft_cap(32.0)),
+    "tightcap": ScoreMod(shape=_soft_cap(4.0)),
+    "caplinear": ScoreMod(shape=_soft_cap(32.0), slope="geometric", rate=8.0),
 }

@@ -1,4 +1,4 @@
-"""The kinds of slot this grammar can fill, and one face for their three kinds of contents."""
+"""The kinds of slot this grammar can fill, and one face for all kinds of contents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from harness.agents.grammar.functions import derivative
 from harness.agents.grammar.printing import torch_body, triton_body
-from harness.agents.grammar.productions import FEATURE_MAPS, KEY_NORMS, SCALES
+from harness.agents.grammar.productions import FEATURE_MAPS, KEY_NORMS, SCALES, SCORE_MODS, WINDOWS
 from harness.agents.grammar.rows import (
     Row,
     describe_row,
@@ -26,6 +26,16 @@ from harness.agents.grammar.scales import (
     scale_from_json,
     scale_to_json,
 )
+from harness.agents.grammar.score_mods import (
+    ScoreMod,
+    describe_score_mod,
+    score_mod_from_json,
+    score_mod_functions,
+    score_mod_to_json,
+    torch_score_mod_body,
+    triton_score_mod_body,
+    triton_score_mod_grad_body,
+)
 from harness.agents.grammar.trees import (
     Apply,
     Json,
@@ -36,6 +46,13 @@ from harness.agents.grammar.trees import (
     subtrees,
     to_json,
 )
+from harness.agents.grammar.windows import (
+    Window,
+    describe_window,
+    window_body,
+    window_from_json,
+    window_to_json,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +62,7 @@ class Elementwise:
     tree: Tree
 
 
-Content: TypeAlias = Elementwise | Row | Scale
+Content: TypeAlias = Elementwise | Row | Scale | Window | ScoreMod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +84,8 @@ SLOT_KINDS: Mapping[str, SlotKind] = {
         ),
         SlotKind(name="key_norm", functions=3, productions=KEY_NORMS),
         SlotKind(name="scale", functions=1, productions=SCALES),
+        SlotKind(name="window", functions=1, productions=WINDOWS),
+        SlotKind(name="score_mod", functions=3, productions=SCORE_MODS),
     )
 }
 
@@ -91,6 +110,14 @@ def bodies(content: Content) -> tuple[str, ...]:
             return torch_row_body(content), triton_row_body(content), triton_row_grad_body(content)
         case Scale():
             return (scale_body(content),)
+        case Window():
+            return (window_body(content),)
+        case ScoreMod():
+            return (
+                torch_score_mod_body(content),
+                triton_score_mod_body(content),
+                triton_score_mod_grad_body(content),
+            )
 
 
 def describe_content(content: Content) -> str:
@@ -102,6 +129,10 @@ def describe_content(content: Content) -> str:
             return describe_row(content)
         case Scale():
             return describe_scale(content)
+        case Window():
+            return describe_window(content)
+        case ScoreMod():
+            return describe_score_mod(content)
 
 
 def label(slot: str, content: Content) -> str:
@@ -116,6 +147,11 @@ def label(slot: str, content: Content) -> str:
             return "-".join((*_names(outer), statistic, *_names(inner)))
         case Scale(factor=factor, power=power):
             return f"scale{factor:g}k{power:g}".replace(".", "p").replace("-", "m")
+        case Window(tokens=tokens, parts=parts):
+            return f"window{tokens}" if parts == 0 else f"window{tokens}t{parts}"
+        case ScoreMod(shape=shape, fade=fade, slope=slope, rate=rate):
+            fading = [] if slope == "none" else [f"{slope}{rate:g}".replace(".", "p"), *_names(fade)]
+            return "-".join((*_names(shape), *fading)) or "affine"
 
 
 def content_functions(content: Content) -> tuple[str, ...]:
@@ -125,7 +161,9 @@ def content_functions(content: Content) -> tuple[str, ...]:
             return functions_of(tree)
         case Row():
             return row_functions(content)
-        case Scale():
+        case ScoreMod():
+            return score_mod_functions(content)
+        case Scale() | Window():
             return ()
 
 
@@ -138,6 +176,10 @@ def content_to_json(content: Content) -> Json:
             return row_to_json(content)
         case Scale():
             return scale_to_json(content)
+        case Window():
+            return window_to_json(content)
+        case ScoreMod():
+            return score_mod_to_json(content)
 
 
 def content_from_json(slot: str, data: Json) -> Content:
@@ -148,6 +190,10 @@ def content_from_json(slot: str, data: Json) -> Content:
         return row_from_json(data)
     if slot == "scale":
         return scale_from_json(data)
+    if slot == "window":
+        return window_from_json(data)
+    if slot == "score_mod":
+        return score_mod_from_json(data)
     raise ValueError(f"expected one of {sorted(SLOT_KINDS)}, got {slot!r}")
 
 

@@ -388,21 +388,26 @@ def _key_grad_kernel(
     d_k = tl.zeros((BLOCK_KV, BLOCK_K), tl.float32)
     d_v = tl.zeros((BLOCK_KV, BLOCK_V), tl.float32)
     start, full, full_stop, stop = _query_tiles(first_j, T, window, BLOCK_Q, BLOCK_KV)
-    for i_h in range(i_g * (H // G), (i_g + 1) * (H // G)):
-        queries = i_b * T * H + i_h
-        scalars = (i_b * H + i_h) * T
-        for step in range(0, stop - start - (full_stop - full)):
-            d_k, d_v = _key_grad(
-                k, v, d_k, d_v, q_ptr + queries * K, lse_ptr + scalars, delta_ptr + scalars,
-                d_o_ptr + queries * V, first_j, _edge(step, start, full, full_stop),
-                T, H, scale_of_exp2, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, True,
-            )
-        for tile in range(full, full_stop):
-            d_k, d_v = _key_grad(
-                k, v, d_k, d_v, q_ptr + queries * K, lse_ptr + scalars, delta_ptr + scalars,
-                d_o_ptr + queries * V, first_j, tile,
-                T, H, scale_of_exp2, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, False,
-            )
+    q_ptr += i_b * T * H * K
+    d_o_ptr += i_b * T * H * V
+    lse_ptr += i_b * H * T
+    delta_ptr += i_b * H * T
+    first_h = i_g * (H // G)
+    edges = stop - start - (full_stop - full)
+    for step in range(0, (H // G) * edges):
+        i_h = first_h + step // edges
+        tile = _edge(step % edges, start, full, full_stop)
+        d_k, d_v = _key_grad(
+            k, v, d_k, d_v, q_ptr + i_h * K, lse_ptr + i_h * T, delta_ptr + i_h * T, d_o_ptr + i_h * V,
+            first_j, tile, T, H, scale_of_exp2, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, True,
+        )
+    for step in range(0, (H // G) * (full_stop - full)):
+        i_h = first_h + step // (full_stop - full)
+        tile = full + step % (full_stop - full)
+        d_k, d_v = _key_grad(
+            k, v, d_k, d_v, q_ptr + i_h * K, lse_ptr + i_h * T, delta_ptr + i_h * T, d_o_ptr + i_h * V,
+            first_j, tile, T, H, scale_of_exp2, window, K, V, BLOCK_Q, BLOCK_KV, BLOCK_K, BLOCK_V, False,
+        )
     mask = _inside(count, V, BLOCK_KV, BLOCK_V)
     tl.store(d_v_ptr + row * V + _offsets(G * V, BLOCK_KV, BLOCK_V), d_v.to(v.dtype), mask=mask)
     mask = _inside(count, K, BLOCK_KV, BLOCK_K)

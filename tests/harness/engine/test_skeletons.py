@@ -12,16 +12,40 @@ from harness.errors import HarnessError, WrongUsage
 from verify.source.lock import DEFAULT_TEMPLATES
 from verify.source.static import check_static
 
+SLOTS = {
+    "linear_state": dict.fromkeys(
+        ("head_decay", "normalised", "token_decay", "ungated"), ("feature_map", "key_norm", "scale")
+    ),
+    "softmax_attention": {
+        "biased": ("scale", "score_mod", "window"),
+        "bidirectional": ("key_norm", "scale", "window"),
+        "gated": ("scale", "window"),
+        "plain": ("key_norm", "scale", "window"),
+        "sink": ("scale", "window"),
+    },
+}
 
-def test_the_slots_of_every_skeleton_are_read_from_its_spec() -> None:
-    skeletons = load_skeletons("linear_state")
-    assert [s.short_name for s in skeletons] == ["head_decay", "normalised", "token_decay", "ungated"]
-    for skeleton in skeletons:
-        assert known_slots(skeleton.slots) == tuple(sorted(SLOT_KINDS))
+
+@pytest.mark.parametrize("family", SLOTS)
+def test_the_slots_of_every_skeleton_are_read_from_its_spec(family: str) -> None:
+    skeletons = load_skeletons(family)
+    assert {s.short_name: tuple(sorted(s.slots)) for s in skeletons} == SLOTS[family]
 
 
-def test_proposals_on_released_skeletons_pass_the_static_stages() -> None:
-    skeletons = load_skeletons("linear_state")
+@pytest.mark.parametrize("family", SLOTS)
+def test_the_grammar_fills_every_slot_of_every_skeleton(family: str) -> None:
+    for skeleton in load_skeletons(family):
+        assert known_slots(skeleton.slots) == tuple(sorted(skeleton.slots)), skeleton.name
+
+
+def test_every_kind_of_slot_is_one_of_a_skeleton() -> None:
+    slots = {slot for family in families() for s in load_skeletons(family) for slot in s.slots}
+    assert slots == set(SLOT_KINDS)
+
+
+@pytest.mark.parametrize("family", families())
+def test_proposals_on_released_skeletons_pass_the_static_stages(family: str) -> None:
+    skeletons = load_skeletons(family)
     for seed, skeleton in enumerate(skeletons):
         task = Task(skeletons=(skeleton,), seed=seed)
         proposal = GrammarAgent().propose(task, None, Evidence(position=0))

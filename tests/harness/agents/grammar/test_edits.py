@@ -7,8 +7,9 @@ import pytest
 from harness.agents.grammar.edits import choose_edit, edits_of
 from harness.agents.grammar.functions import derivative
 from harness.agents.grammar.printing import torch_body, triton_body
-from harness.agents.grammar.productions import FEATURE_MAPS, KEY_NORMS
+from harness.agents.grammar.productions import FEATURE_MAPS, KEY_NORMS, SCORE_MODS
 from harness.agents.grammar.rows import torch_row_body, triton_row_body, triton_row_grad_body
+from harness.agents.grammar.slots import bodies
 from harness.chance import generator
 
 BODIES = [
@@ -22,6 +23,7 @@ BODIES = [
         for row in KEY_NORMS.values()
         for text in (torch_row_body(row), triton_row_body(row), triton_row_grad_body(row))
     ),
+    *(text for content in SCORE_MODS.values() for text in bodies(content)),
 ]
 
 
@@ -32,7 +34,8 @@ def test_every_edit_parses_and_changes_the_text(body: str) -> None:
     assert body.strip() not in texts
     assert len(set(texts)) == len(texts)
     for edit in edits:
-        ast.parse(f"def _phi(x, dy):\n    {edit.body.replace(chr(10), chr(10) + '    ')}\n")
+        body = edit.body.replace("\n", "\n    ")
+        ast.parse(f"def _phi(x, dy, score, distance, head, heads):\n    {body}\n")
 
 
 def test_the_kinds_of_edit() -> None:
@@ -46,6 +49,11 @@ def test_the_kinds_of_edit() -> None:
         "> became <",
     } <= descriptions
     assert {"lost the sign of a", "kept only the left side, without a"} <= descriptions
+
+
+def test_the_arguments_of_a_score_change_places() -> None:
+    descriptions = {edit.description for edit in edits_of("_score_mod", "return score - distance * head")}
+    assert {"distance became score", "score became distance", "head became heads"} <= descriptions
 
 
 def test_brackets_stay_with_what_is_kept() -> None:

@@ -18,6 +18,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 TL = SimpleNamespace(
     exp=np.exp,
+    exp2=np.exp2,
     log=np.log,
     sqrt=np.sqrt,
     rsqrt=lambda x: 1.0 / np.sqrt(x),
