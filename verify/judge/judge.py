@@ -80,6 +80,7 @@ class _Record:
     stages: dict[str, Status]
     findings: list[Finding] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}, "environment": environment()})
+    redrawn: bool = False
 
     def blame(self, findings: Sequence[Finding]) -> None:
         self.findings += findings
@@ -106,20 +107,31 @@ class Judge:
     def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
         self.server, self._require = server, require_isolation
 
-    def check(self, source: bytes, *, path: str, depth: Depth, require_canonical: bool = False) -> Verdict:
+    def check(
+        self,
+        source: bytes,
+        *,
+        path: str,
+        depth: Depth,
+        require_canonical: bool = False,
+        root_seed: int = 0,
+    ) -> Verdict:
         """The verdict on one source. Depth `full` is the only one that admits.
+
+        A `root_seed` other than 0 draws another plan of cases. CMP and THR do not depend on the plan and are
+        left out, so what comes back can reject but never admit: it is a second look, not a verdict to keep.
 
         Raises IsolationError, `SandboxError` or `JudgeBroken` where the judge, not the candidate, is at
         fault.
         """
         began = time.monotonic()
         static = check_static(source, path=path, require_canonical=require_canonical)
-        record = _Record(depth=depth, stages=dict(static.stages))
+        record = _Record(depth=depth, stages=dict(static.stages), redrawn=root_seed != 0)
         record.blame(static.findings)
         record.spent("static", began)
         mechanism = static.mechanism
         digest = mechanism.source_hash if mechanism else hashlib.sha256(source).hexdigest()
-        seed = derive(0, "verdict", RULES_VERSION, digest)
+        seed = derive(root_seed, "verdict", RULES_VERSION, digest)
         if mechanism is None or depth == "static":
             return _verdict(record, digest, mechanism, seed, isolation="not needed")
         assert self.server is not None, "depths quick and full need a server"
@@ -139,7 +151,8 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> No
     mechanism = session.mechanism
     groups = enumerate_groups(mechanism.spec, mechanism.tuning, seed=seed, depth=_case_depth(record.depth))
     try:
-        compilation = Compilation(server, session, COMPILE_LIMITS) if record.depth == "full" else None
+        compiles = record.depth == "full" and not record.redrawn
+        compilation = Compilation(server, session, COMPILE_LIMITS) if compiles else None
     except Rejected as rejected:
         record.blame([rejected.finding])
         return
