@@ -94,7 +94,7 @@ def is_usable(files: Mapping[str, bytes]) -> bool:
 
 def can_redraw(judge: JudgeFolder) -> bool:
     """Does this judge know `--plan-seed`? One from before it was there does not."""
-    return b"--plan-seed" in (judge.root / "verify" / "cli.py").read_bytes()
+    return b"plan_seed" in (judge.root / "verify" / "cli.py").read_bytes()
 
 
 def ask_all(runner: Runner, checkout: Path, questions: Sequence[Question], jobs: int) -> list[list[Judged]]:
