@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def one_line(text: str) -> str:
     """Control characters, line breaks and lone surrogates as escapes, so that a message cannot start a new
@@ -19,17 +21,17 @@ def one_line(text: str) -> str:
 
 def fence(lines: list[str]) -> str:
     """A run of backticks longer than any in the lines: what to put around them in Markdown."""
-    longest = run = 0
-    for character in "\n".join(lines):
-        run = run + 1 if character == "`" else 0
-        longest = max(longest, run)
-    return "`" * max(3, longest + 1)
+    return "`" * max(3, _longest_run("\n".join(lines)) + 1)
 
 
 def code_span(text: str) -> str:
-    """Text as one Markdown code span, which also keeps HTML, mentions and links in it from meaning
-    anything.
-    """
+    """Text as one Markdown code span, in which HTML, mentions and links mean nothing."""
     shown = one_line(text).replace("|", "\\|")
-    mark = fence([shown])[2:] if "`" in shown else "`"
-    return f"{mark} {shown} {mark}" if "`" in shown else f"{mark}{shown}{mark}"
+    mark = "`" * (_longest_run(shown) + 1)
+    padding = " " if len(mark) > 1 else ""
+    return f"{mark}{padding}{shown}{padding}{mark}"
+
+
+def _longest_run(text: str) -> int:
+    """Length of the longest run of backticks."""
+    return max((len(run) for run in re.findall("`+", text)), default=0)

@@ -1,4 +1,4 @@
-"""Scratch repositories with this project's candidates, and a judge that answers at once, for tests of the gate."""
+"""Scratch repositories with this project's candidates, and a judge that answers at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRONG = "x * 1.5"
 
 
 class Scratch:
-    """A repository whose `main` has a judge, the templates and the candidates but one; `pr` is checked out."""
+    """A repository whose `main` has a judge, the templates and all candidates but one, on branch `pr`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -54,7 +54,7 @@ class Scratch:
         return target
 
     def add_changed(self, change: Callable[[str], str], *, slug: str = "changed") -> Path:
-        """The same with a changed source, under the id of that source and with a verdict that claims admission."""
+        """The same with a changed source, under that source's id, and with a verdict that admits it."""
         source = change((CANDIDATES[0] / "mechanism.py").read_text())
         digest = digest_of(source)
         target = self.root / "candidates" / CANDIDATES[0].parent.name / f"{slug}-{short_id(digest)}"
@@ -75,7 +75,14 @@ class Scratch:
         return self.git("rev-parse", "HEAD").strip()
 
     def git(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost", "-c", "commit.gpgsign=false")
+        identity = (
+            "-c",
+            "user.name=nobody",
+            "-c",
+            "user.email=nobody@localhost",
+            "-c",
+            "commit.gpgsign=false",
+        )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         done = subprocess.run(
             ["git", "-C", str(self.root), *identity, *arguments],
@@ -120,7 +127,9 @@ class QuickJudge:
     def __call__(self, checkout: Path, question: Question) -> list[Judged]:
         self.questions.append(question)
         files = [path for path in question.judge.root.rglob("*") if path.is_file()]
-        self.judges.append({path.relative_to(question.judge.root).as_posix(): path.read_bytes() for path in files})
+        self.judges.append(
+            {path.relative_to(question.judge.root).as_posix(): path.read_bytes() for path in files}
+        )
         return [self._judge(path, (checkout / path).read_text(), question) for path in question.files]
 
     def _judge(self, path: str, source: str, question: Question) -> Judged:
@@ -129,7 +138,9 @@ class QuickJudge:
         marks += [self._base] if "merge base" in question.judge.name and self._base else []
         line = next((wrong_line(source, mark) for mark in marks if mark in source), None)
         rule, message = "GRD-VALUE", "expected the gradient of the reference, got another. Derive it again."
-        findings = () if line is None else (Finding(rule=rule, message=message, line=line, column=5, where="T=65"),)
+        findings = (
+            () if line is None else (Finding(rule=rule, message=message, line=line, column=5, where="T=65"),)
+        )
         if self._slow and self._slow in source:
             findings = (Finding(rule="ADM-TIMEOUT", message="expected an answer, got none"),)
         verdict = dict(
@@ -178,7 +189,7 @@ def wrong_line(source: str, mark: str = WRONG) -> int:
 
 
 def break_feature_map(source: str) -> str:
-    """Another mechanism, and one that the quick judge rejects: a slot of the kernel no longer is the reference's."""
+    """Another mechanism, which the quick judge rejects: its kernel's slot is no longer the reference's."""
     start = source.index("@triton.jit\ndef _phi(x):")
     position = source.index("    return ", start)
     end = source.index("\n", position)

@@ -31,8 +31,8 @@ def main():
         lies = False
     arguments = sys.argv[1:]
     files = arguments[arguments.index("--") + 1:]
-    saw = json.dumps({"verify": verify.__file__, "lies": lies, "path": sys.path, "environment": dict(os.environ),
-                      "arguments": arguments, "cwd": os.getcwd()})
+    saw = json.dumps({"verify": verify.__file__, "lies": lies, "path": sys.path, "arguments": arguments,
+                      "environment": dict(os.environ), "cwd": os.getcwd()})
     rows = [{"path": f, "admission": "admitted", "stages": {"PAR": "pass"}, "findings": [],
              "shown": {"behaviour": None, "counterexamples": [saw]}} for f in files]
     with open(arguments[arguments.index("--output") + 1], "w") as file:
@@ -99,6 +99,9 @@ def test_a_judge_that_cannot_work_is_infrastructure(
         CheckProcesses()(checkout, Question(judge=judge, files=("a.py",)))
 
 
+ROW = {"path": "a.py", "admission": "admitted", "stages": {"PAR": "pass"}, "findings": []}
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -106,16 +109,22 @@ def test_a_judge_that_cannot_work_is_infrastructure(
         b"[]",
         b'{"verdicts": 3}',
         b'{"verdicts": []}',
-        b'{"verdicts": [{"path": "other.py", "admission": "admitted", "stages": {"PAR": "pass"}, "findings": []}]}',
-        b'{"verdicts": [{"path": "a.py", "admission": "maybe", "stages": {"PAR": "pass"}, "findings": []}]}',
-        b'{"verdicts": [{"path": "a.py", "admission": "admitted", "stages": {}, "findings": []}]}',
-        b'{"verdicts": [{"path": "a.py", "admission": "admitted", "stages": {"PAR": "pass"}, "findings": [7]}]}',
+        *(
+            json.dumps({"verdicts": [ROW | change]}).encode()
+            for change in ({"path": "b.py"}, {"admission": "maybe"}, {"stages": {}}, {"findings": [7]})
+        ),
     ],
 )
 def test_a_document_about_something_else_is_no_answer(document: bytes) -> None:
     question = Question(judge=JudgeFolder(root=Path("/nowhere"), name="a judge"), files=("a.py",))
     with pytest.raises(InfrastructureError, match="a judge"):
         read_answers(document, question)
+
+
+def test_a_document_about_the_file_is_an_answer() -> None:
+    question = Question(judge=JudgeFolder(root=Path("/nowhere"), name="a judge"), files=("a.py",))
+    (answer,) = read_answers(json.dumps({"verdicts": [ROW]}).encode(), question)
+    assert (answer.admission, answer.behaviour) == ("admitted", None)
 
 
 def judged(path: str) -> Judged:

@@ -22,11 +22,17 @@ def test_an_honest_candidate_passes_and_shows_its_slots(scratch: Scratch) -> Non
     report = scratch.gate()
     assert report.exit_code == 0, [located.render() for located in report.findings]
     (one,) = report.reports
-    assert (one.path, one.change, one.admission) == (f"candidates/linear_state/{folder.name}", "added", "admitted")
+    assert (one.path, one.change, one.admission) == (
+        f"candidates/linear_state/{folder.name}",
+        "added",
+        "admitted",
+    )
     assert any(line.startswith("+    return") for line in one.diff)
 
 
-def test_a_broken_candidate_is_refused_at_its_line_and_the_honest_one_beside_it_is_not(scratch: Scratch) -> None:
+def test_a_broken_candidate_is_refused_at_its_line_and_the_honest_one_beside_it_is_not(
+    scratch: Scratch,
+) -> None:
     honest, (broken, line) = scratch.add_honest(), scratch.add_broken()
     scratch.commit()
     report = scratch.gate()
@@ -299,7 +305,9 @@ def test_a_source_whose_hash_is_not_in_its_name_was_renamed_or_edited(scratch: S
 def test_a_source_edited_under_its_id_is_refused_where_it_changed(scratch: Scratch) -> None:
     file = scratch.folder_of(CANDIDATES[1]) / "mechanism.py"
     source = file.read_text()
-    file.write_text(source.replace("num_warps", "num_warps", 1).replace('"num_warps": 4', '"num_warps": 2', 1))
+    file.write_text(
+        source.replace("num_warps", "num_warps", 1).replace('"num_warps": 4', '"num_warps": 2', 1)
+    )
     assert digest_of(file.read_text()) != digest_of(source)
     rules, report = refusals(scratch)
     assert rules == ["ADM-EDITED", "ADM-NAME", "ADM-VERDICT"]
