@@ -73,7 +73,7 @@ def run_gate(settings: Settings, runner: Runner) -> GateReport:
     tip = repository.commit(settings.base)
     merge_base = repository.merge_base(tip)
     base_tree = repository.tree(merge_base, *WATCHED)
-    tip_tree = base_tree if tip == merge_base else repository.tree(tip, "candidates", "templates")
+    tip_tree = base_tree if tip == merge_base else repository.tree(tip, *WATCHED)
     changes = find_changes(repository, merge_base, base_tree)
     report = GateReport(
         base=settings.base,
@@ -82,7 +82,7 @@ def run_gate(settings: Settings, runner: Runner) -> GateReport:
         judges=(),
         reports=(),
         strays=tuple(map(_stray, changes.strays)),
-        notes=_dirty(changes),
+        notes=(*_dirty(changes), *_behind(base_tree, tip_tree)),
     )
     if not changes.subjects:
         return report
@@ -301,6 +301,22 @@ def _dirty(changes: Changes) -> tuple[str, ...]:
     shown = ", ".join(one_line(path) for path in changes.dirty[:5])
     more = f" and {len(changes.dirty) - 5} more" if len(changes.dirty) > 5 else ""
     return (f"not committed, judged as it is on disk: {shown}{more}",)
+
+
+def _behind(base_tree: Mapping[str, bytes], tip_tree: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Rules that the base branch changed after this branch left it do not judge here."""
+    if _rules(base_tree) == _rules(tip_tree):
+        return ()
+    note = (
+        "the base branch has changed verify/ or templates/ since this branch left it, and its newer rules "
+        "did not judge here: merge the base branch into this one and run the gate again"
+    )
+    return (note,)
+
+
+def _rules(tree: Mapping[str, bytes]) -> dict[str, bytes]:
+    packages = ("verify/", "templates/")
+    return {path: data for path, data in tree.items() if path.startswith(packages) and path.endswith(".py")}
 
 
 def _other_triton() -> bool:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from verify.findings import Finding
 from verify.gate.judging import Question
@@ -18,7 +19,10 @@ from verify.source.identity import short_id
 from verify.source.static import check_static
 
 ROOT = Path(__file__).resolve().parents[3]
-CANDIDATES = sorted(path.parent for path in (ROOT / "candidates").glob("*/*/mechanism.py"))
+FAMILY = "linear_state"
+CANDIDATES = sorted(path.parent for path in (ROOT / "candidates" / FAMILY).glob("*/mechanism.py"))[:5]
+"""What the scratch repositories are made from: enough, and no more as the project grows."""
+
 WRONG = "x * 1.5"
 """The quick judge rejects a source that holds this text, at the line where it stands."""
 
@@ -35,7 +39,7 @@ class Scratch:
         root.mkdir()
         scratch.git("init", "--quiet", "--initial-branch=main")
         ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("templates", *(["verify"] if with_judge else [])):
+        for name in (f"templates/{FAMILY}", *(["verify"] if with_judge else [])):
             shutil.copytree(ROOT / name, root / name, ignore=ignored)
         for folder in CANDIDATES[1:]:
             shutil.copytree(folder, scratch.folder_of(folder), ignore=ignored)
@@ -60,8 +64,9 @@ class Scratch:
         target = self.root / "candidates" / CANDIDATES[0].parent.name / f"{slug}-{short_id(digest)}"
         shutil.copytree(CANDIDATES[0], target)
         (target / "mechanism.py").write_text(source)
-        verdict = json.loads((target / "verdict.json").read_bytes()) | {"source_hash": digest}
-        (target / "verdict.json").write_text(json.dumps(verdict, indent=2, sort_keys=True) + "\n")
+        (target / "verdict.json").write_text(
+            json.dumps(admission_of(digest), indent=2, sort_keys=True) + "\n"
+        )
         return target
 
     def add_broken(self) -> tuple[Path, int]:
@@ -165,8 +170,7 @@ def answer(
     for folder in CANDIDATES:
         if (folder / "mechanism.py").read_text() == source and not rejected and not redrawn:
             return json.loads((folder / "verdict.json").read_bytes())
-    verdict = json.loads((CANDIDATES[0] / "verdict.json").read_bytes())
-    verdict |= {"source_hash": digest_of(source)}
+    verdict = admission_of(digest_of(source))
     if redrawn:
         verdict["admission"] = "incomplete"
         verdict["stages"] |= dict.fromkeys(("CMP", "THR", "ADM"), "skip")
@@ -175,6 +179,12 @@ def answer(
         verdict["stages"] |= {"GRD": "fail", "MEM": "skip", "CMP": "skip", "THR": "skip", "ADM": "fail"}
         verdict["findings"] = [finding.to_json() for finding in findings]
     return verdict
+
+
+def admission_of(digest: str) -> dict[str, Any]:
+    """verdict.json of an admitted source that computes what no other does."""
+    verdict = json.loads((CANDIDATES[0] / "verdict.json").read_bytes()) | {"source_hash": digest}
+    return verdict | ({"behaviour": digest} if "behaviour" in verdict else {})
 
 
 def digest_of(source: str) -> str:

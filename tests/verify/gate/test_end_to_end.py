@@ -33,6 +33,7 @@ def run_gate(scratch: Scratch, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_real_judge_admits_the_honest_candidate_and_refuses_the_broken_one(
     scratch: Scratch, tmp_path: Path
 ) -> None:

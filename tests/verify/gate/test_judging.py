@@ -164,3 +164,25 @@ def test_one_judge_that_cannot_work_stops_the_others() -> None:
     with pytest.raises(InfrastructureError, match="no landlock here"):
         ask_all(runner, Path("/"), [Question(judge=judge, files=("a.py", "b.py"))], jobs=2)
     assert runner.stopped
+
+
+def test_stopping_ends_a_judge_that_is_at_work(checkout: Path) -> None:
+    slow = b"import time\nprint('checking', file=__import__('sys').stderr, flush=True)\ntime.sleep(600)\n"
+    runner = CheckProcesses()
+    errors: list[Exception] = []
+
+    def work(judge: JudgeFolder) -> None:
+        try:
+            runner(checkout, Question(judge=judge, files=("a.py",)))
+        except InfrastructureError as error:
+            errors.append(error)
+
+    with judge_from_files(judge_files(cli=slow), "a judge") as judge:
+        thread = threading.Thread(target=work, args=(judge,))
+        thread.start()
+        runner.stop()
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+        assert len(errors) == 1
+        with pytest.raises(InfrastructureError, match="stopped"):
+            runner(checkout, Question(judge=judge, files=("a.py",)))

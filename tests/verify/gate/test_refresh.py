@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.verify.gate.scratch import CANDIDATES
+from tests.verify.gate.scratch import CANDIDATES, ROOT
 from verify.errors import InfrastructureError
 from verify.findings import Finding
 from verify.gate import reproduce
@@ -137,3 +139,21 @@ def test_another_triton_writes_no_verdicts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(reproduce, "installed_triton", lambda: "3.9.0")
     with pytest.raises(InfrastructureError, match="nothing was written"):
         reproduce.require_pinned_triton()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 5, "nothing to check"),
+        (["/no/such/folder"], 2, "expected a folder"),
+        (["--frob"], 2, "--frob"),
+    ],
+)
+def test_without_candidates_refresh_ends_with_its_code(
+    tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from verify.cli import main; main()"
+    command = [sys.executable, "-P", "-c", program, str(ROOT), "refresh", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == code
+    assert says in done.stderr

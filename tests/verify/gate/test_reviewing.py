@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.verify.gate.scratch import CANDIDATES, ROOT, Scratch
+from tests.verify.gate.scratch import ROOT, Scratch
 from verify.judge.verdict import Verdict
 
+CANDIDATES = sorted(path.parent for path in (ROOT / "candidates").glob("*/*/mechanism.py"))
 MOST_CHANGED_LINES = 40
 DOCUMENT = (ROOT / "docs" / "reviewing.md").read_text(encoding="utf-8")
 WORKFLOW = (ROOT / "docs" / "workflows" / "gate.yml").read_text(encoding="utf-8")

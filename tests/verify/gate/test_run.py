@@ -323,6 +323,21 @@ def test_text_that_is_not_canonical_is_refused(scratch: Scratch) -> None:
     assert "LCK-NOT-CANONICAL" in refusals(scratch)[0]
 
 
+def test_newer_rules_of_the_base_branch_are_named_and_do_not_judge(scratch: Scratch) -> None:
+    scratch.add_honest()
+    scratch.commit()
+    scratch.git("switch", "--quiet", "main")
+    rules = scratch.root / "verify" / "rules.py"
+    old = rules.read_bytes()
+    rules.write_bytes(old + b"# newer\n")
+    scratch.commit()
+    scratch.git("switch", "--quiet", "pr")
+    runner = QuickJudge()
+    report = scratch.gate(runner)
+    assert [judge["verify/rules.py"] for judge in runner.judges] == [old, old]
+    assert any("merge the base branch" in note for note in report.notes)
+
+
 @pytest.mark.parametrize("base", ["nowhere", "--output=x", "HEAD:verify"])
 def test_a_base_that_does_not_exist_is_wrong_usage(scratch: Scratch, base: str) -> None:
     with pytest.raises(WrongUsage, match="expected a commit, branch or tag"):

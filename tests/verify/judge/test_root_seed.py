@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 from verify.judge.cache import CachingJudge, VerdictCache
@@ -45,3 +48,26 @@ def test_a_redrawn_plan_is_neither_read_from_the_cache_nor_kept_in_it(tmp_path: 
     assert redrawn.plan_seed == again.plan_seed != kept.plan_seed
     assert judge.check(SOURCE, path="a.py", depth="static").plan_seed == kept.plan_seed
     assert inner.seeds == [0, 5, 5]
+
+
+def test_the_command_line_draws_another_plan_and_says_so() -> None:
+    skeleton = "templates/linear_state/v1/ungated.py"
+    seeds = []
+    for arguments in ([], ["--plan-seed", "5"]):
+        command = [
+            sys.executable,
+            "-m",
+            "verify",
+            "check",
+            skeleton,
+            "--depth",
+            "static",
+            "--json",
+            "--no-cache",
+        ]
+        done = subprocess.run([*command, *arguments], cwd=ROOT, text=True, capture_output=True, check=True)
+        (verdict,) = json.loads(done.stdout)["verdicts"]
+        seeds.append(verdict["plan_seed"])
+        assert set(verdict["shown"]) == {"behaviour", "counterexamples"}
+    assert seeds[0] != seeds[1]
+    assert "clean under plan seed 5" in done.stderr
