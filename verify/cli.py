@@ -1,4 +1,4 @@
-"""The judge's command line: check, show, replay, explain, bench.
+"""The judge's command line: check, show, replay, explain, bench, gate, refresh.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import secrets
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -116,9 +117,16 @@ def check(
     output: Output = None,
     cache: Annotated[bool, typer.Option(help="Reuse verdicts for unchanged sources.")] = True,
     allow_weak_isolation: WeakIsolation = False,
+    plan_seed: Annotated[
+        int,
+        typer.Option(
+            help="Draw the cases from another root seed: a second look, without CMP and THR; admits nothing.",
+            min=0,
+        ),
+    ] = 0,
 ) -> None:
     """Judge mechanisms. Every finding is printed; the exit code is the worst verdict's."""
-    from verify.report import verdict_lines
+    from verify.report import shown_json, verdict_lines
 
     files = find_mechanisms(paths)
     if not files:
@@ -127,13 +135,17 @@ def check(
     with judge_for(depth.value, cache=cache, require_isolation=not allow_weak_isolation) as judge:
         for path in files:
             print(f"checking {path} at depth {depth.value}", file=sys.stderr)
-            verdicts.append((path, judge.check(read_source(path), path=str(path), depth=depth.value)))
-    document = {"depth": depth.value, "verdicts": [{"path": str(p), **v.to_json()} for p, v in verdicts]}
+            source = read_source(path)
+            verdict = judge.check(source, path=str(path), depth=depth.value, root_seed=plan_seed)
+            verdicts.append((path, verdict))
+    rows = [{"path": str(p), **v.to_json(), "shown": shown_json(v)} for p, v in verdicts]
+    document = {"depth": depth.value, "verdicts": rows}
     emit(document, lambda: [line for p, v in verdicts for line in verdict_lines(str(p), v)], as_json, output)
-    codes = [verdict_exit(verdict) for _, verdict in verdicts]
+    codes = [verdict_exit(verdict, redrawn=plan_seed != 0) for _, verdict in verdicts]
     passed = sum(1 for code in codes if code == OK)
     worst = next((code for code in (INFRASTRUCTURE, REJECTED, SKIPPED) if code in codes), OK)
     word = "admitted" if depth is DepthName.full else f"clean at depth {depth.value}"
+    word = f"clean under plan seed {plan_seed}" if plan_seed else word
     hint = "" if worst == OK else " `python -m verify explain RULE` says what a rule asks for."
     raise Stop(worst, f"{passed} of {len(codes)} {word}.{hint}")
 
@@ -236,6 +248,76 @@ def bench(
     raise Stop(OK if document["holds"] else REJECTED, document["summary"])
 
 
+@app.command()
+@guarded
+def gate(
+    base: Annotated[str, typer.Option(help="Branch or commit that the pull request will be merged into.")],
+    seed: Annotated[
+        int | None, typer.Option(help="Replay the fresh plan of an earlier run.", min=1, max=2**63 - 1)
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Judges at a time.", min=1, max=64)] = 2,
+    as_json: Json = False,
+    output: Output = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 to this file.")] = None,
+    summary: Annotated[Path | None, typer.Option(help="Write a Markdown summary to this file.")] = None,
+) -> None:
+    """Judge what a pull request changes, by the rules of its base branch. Writes nothing to the checkout."""
+    from verify.gate.git import WrongUsage
+    from verify.gate.judging import CheckProcesses
+    from verify.gate.outputs import write_outputs
+    from verify.gate.run import Settings, run_gate
+    from verify.gate.text import report_lines
+
+    plan_seed = seed or secrets.randbelow(2**32 - 1) + 1
+    settings = Settings(folder=Path.cwd(), base=base, plan_seed=plan_seed, jobs=jobs)
+    print(f"fresh plan seed {plan_seed}", file=sys.stderr)
+    try:
+        report = run_gate(settings, CheckProcesses())
+    except WrongUsage as wrong:
+        raise Stop(USAGE, str(wrong)) from None
+    emit(report.to_json(), lambda: report_lines(report), as_json, output)
+    write_outputs(report, junit=junit, sarif=sarif, summary=summary)
+    raise Stop(report.exit_code, report.sentence)
+
+
+@app.command()
+@guarded
+def refresh(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Candidate folders, or folders of them; default: candidates/.")
+    ] = None,
+    as_json: Json = False,
+    output: Output = None,
+    write_rejected: Annotated[
+        bool, typer.Option(help="Also write the verdicts of candidates that are no longer admitted.")
+    ] = False,
+) -> None:
+    """Judge every candidate again and rewrite the verdicts that differ. Mechanisms are never touched."""
+    from verify.gate.refresh import find_candidates, refresh_candidate, refresh_sentence
+    from verify.gate.reproduce import require_pinned_triton
+
+    roots = paths or [Path("candidates")]
+    missing = [str(root) for root in roots if not root.is_dir()]
+    if missing and paths:
+        raise Stop(USAGE, f"{', '.join(missing)}: expected a folder, found none. Check the path.")
+    folders = list(dict.fromkeys(folder for root in roots for folder in find_candidates(root)))
+    if not folders:
+        raise Stop(NOTHING, f"nothing to check: no mechanism.py under {', '.join(map(str, roots))}")
+    require_pinned_triton()
+    results = []
+    with judge_for("full", cache=False, require_isolation=True) as judge:
+        for folder in folders:
+            print(f"judging {folder}", file=sys.stderr)
+            results.append(refresh_candidate(folder, judge, write_rejected=write_rejected))
+    document = {"candidates": [result.to_json() for result in results], "summary": refresh_sentence(results)}
+    emit(document, lambda: [result.line() for result in results], as_json, output)
+    outcomes = {result.verdict.admission if not result.verdict.timed_out else None for result in results}
+    codes = {None: INFRASTRUCTURE, "rejected": REJECTED, "incomplete": SKIPPED}
+    worst = next((code for outcome, code in codes.items() if outcome in outcomes), OK)
+    raise Stop(worst, refresh_sentence(results))
+
+
 def main() -> NoReturn:
     """Run the command line and exit with the documented code."""
     app(prog_name="verify")
@@ -306,15 +388,15 @@ def templates_folder() -> Path:
     return Path(__file__).resolve().parents[1] / "templates"
 
 
-def verdict_exit(verdict: Any) -> int:
+def verdict_exit(verdict: Any, *, redrawn: bool = False) -> int:
     """0 admitted or clean at its depth, 1 rejected, 3 where the machine gave up, 4 a required stage
-    skipped.
+    skipped. A `redrawn` plan leaves out CMP and THR on purpose.
     """
     if verdict.admission == "rejected":
         return REJECTED
     if verdict.timed_out:
         return INFRASTRUCTURE
-    if verdict.depth == "full" and verdict.admission != "admitted":
+    if verdict.depth == "full" and verdict.admission != "admitted" and not redrawn:
         return SKIPPED
     return OK
 

@@ -25,6 +25,17 @@ def verdict_lines(path: str, verdict: Verdict) -> list[str]:
     return lines
 
 
+def shown_json(verdict: Verdict) -> dict[str, Any]:
+    """What `check --json` says beside the fields of verdict.json: what the mechanism computes, and where
+    it failed.
+    """
+    examples = verdict.measured.get("counterexamples", ())
+    return {
+        "behaviour": verdict.measured.get("behaviour"),
+        "counterexamples": counterexample_lines(examples),
+    }
+
+
 def counterexample_lines(examples: Sequence[Mapping[str, Any]]) -> list[str]:
     """The element furthest from the reference, for the first counterexamples."""
     return [

@@ -66,11 +66,15 @@ def describe_candidate(file: Path, source: bytes) -> tuple[dict[str, Any], list[
     return document, lines, admitted
 
 
-def skeleton_diff(mechanism: Mechanism) -> list[str]:
-    """Unified diff, one line of context, of a mechanism against the skeleton that it names."""
+def skeleton_diff(mechanism: Mechanism, templates: Path | None = None) -> list[str]:
+    """Unified diff, one line of context, of a mechanism against the skeleton that it names.
+
+    `templates` is the folder of families (default: the repository's).
+    """
     if mechanism.skeleton is None:
         return []
-    path = Path(__file__).resolve().parents[1] / "templates" / f"{mechanism.skeleton}.py"
+    folder = templates or Path(__file__).resolve().parents[1] / "templates"
+    path = folder / f"{mechanism.skeleton}.py"
     skeleton = path.read_text().splitlines()
     return list(
         difflib.unified_diff(

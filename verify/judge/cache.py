@@ -86,7 +86,7 @@ class VerdictCache:
 class Checker(Protocol):
     """What can judge: `verify.judge.judge.Judge`, or this module's `CachingJudge` around it."""
 
-    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict: ...
+    def check(self, source: bytes, *, path: str, depth: Depth, root_seed: int = 0) -> Verdict: ...
 
 
 class CachingJudge:
@@ -94,21 +94,21 @@ class CachingJudge:
     know.
 
     A wall time-out says something about the machine, and a machine without full isolation is not everybody's:
-    neither is remembered.
+    neither is remembered. Nor is a plan that was drawn from another root seed.
     """
 
     def __init__(self, make_judge: Callable[[], Checker], cache: VerdictCache | None) -> None:
         self._make, self._cache = make_judge, cache
         self._judge: Checker | None = None
 
-    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+    def check(self, source: bytes, *, path: str, depth: Depth, root_seed: int = 0) -> Verdict:
         """The verdict on one source; see `Judge.check`."""
-        known = self._cache.get(source, depth) if self._cache else None
+        known = self._cache.get(source, depth) if self._cache and not root_seed else None
         if known is not None:
             return known
         self._judge = self._judge or self._make()
-        verdict = self._judge.check(source, path=path, depth=depth)
-        lasting = verdict.isolation == FULL_ISOLATION and not verdict.timed_out
+        verdict = self._judge.check(source, path=path, depth=depth, root_seed=root_seed)
+        lasting = verdict.isolation == FULL_ISOLATION and not verdict.timed_out and not root_seed
         if self._cache and lasting:
             self._cache.put(source, verdict)
         return verdict

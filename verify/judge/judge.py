@@ -77,9 +77,9 @@ class IsolationError(InfrastructureError):
     """The machine cannot confine hostile code fully, and nobody said that this is acceptable."""
 
 
-def verdict_seed(source_hash: str) -> int:
-    """The seed of every case and input of a verdict."""
-    return derive(0, "verdict", RULES_VERSION, source_hash)
+def verdict_seed(source_hash: str, root: int = 0) -> int:
+    """The seed of every case and input of a verdict; another `root` draws another plan."""
+    return derive(root, "verdict", RULES_VERSION, source_hash)
 
 
 @dataclass(kw_only=True)
@@ -92,6 +92,7 @@ class _Record:
     properties: dict[str, Status] = field(default_factory=dict)
     behaviour: str | None = None
     measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}, "environment": environment()})
+    redrawn: bool = False
 
     def blame(self, findings: Sequence[Finding]) -> None:
         self.findings += findings
@@ -118,20 +119,31 @@ class Judge:
     def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
         self.server, self._require = server, require_isolation
 
-    def check(self, source: bytes, *, path: str, depth: Depth, require_canonical: bool = False) -> Verdict:
+    def check(
+        self,
+        source: bytes,
+        *,
+        path: str,
+        depth: Depth,
+        require_canonical: bool = False,
+        root_seed: int = 0,
+    ) -> Verdict:
         """The verdict on one source. Depth `full` is the only one that admits.
+
+        A `root_seed` other than 0 draws another plan of cases. CMP and THR do not depend on the plan and are
+        left out, so what comes back can reject but never admit: it is a second look, not a verdict to keep.
 
         Raises IsolationError, `SandboxError` or `JudgeBroken` where the judge, not the candidate, is at
         fault.
         """
         began = time.monotonic()
         static = check_static(source, path=path, require_canonical=require_canonical)
-        record = _Record(depth=depth, stages=dict(static.stages))
+        record = _Record(depth=depth, stages=dict(static.stages), redrawn=root_seed != 0)
         record.blame(static.findings)
         record.spent("static", began)
         mechanism = static.mechanism
         digest = mechanism.source_hash if mechanism else hashlib.sha256(source).hexdigest()
-        seed = verdict_seed(digest)
+        seed = verdict_seed(digest, root_seed)
         if mechanism is None or depth == "static":
             return _verdict(record, digest, mechanism, seed, isolation="not needed")
         assert self.server is not None, "depths quick and full need a server"
@@ -151,7 +163,8 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> No
     mechanism = session.mechanism
     groups = enumerate_groups(mechanism.spec, mechanism.tuning, seed=seed, depth=_case_depth(record.depth))
     try:
-        compilation = Compilation(server, session, COMPILE_LIMITS) if record.depth == "full" else None
+        compiles = record.depth == "full" and not record.redrawn
+        compilation = Compilation(server, session, COMPILE_LIMITS) if compiles else None
     except Rejected as rejected:
         record.blame([rejected.finding])
         return
