@@ -91,7 +91,7 @@ def margins(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
     """Time the judge, stage by stage."""
-    run_in_environment(session, "-m", "verify", "bench", *session.posargs)
+    run_in_environment(session, "-m", "verify", "time", *session.posargs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The judge's command line: check, show, explain, bench.
+"""The judge's command line: check, show, explain, bench, time.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -44,6 +44,22 @@ class DepthName(StrEnum):
     static = "static"
     quick = "quick"
     full = "full"
+
+
+class DeviceName(StrEnum):
+    """Where kernels run."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class FormName(StrEnum):
+    """What `bench` can time."""
+
+    kernels = "kernels"
+    eager = "eager"
+    compiled = "compiled"
+    sdpa = "sdpa"
 
 
 Paths = Annotated[
@@ -109,6 +125,9 @@ def check(
         bool,
         typer.Option(help="Judge even where Landlock or seccomp is missing. Only for sources you trust."),
     ] = False,
+    device: Annotated[
+        DeviceName, typer.Option(help="Where kernels run: in the interpreter (cpu), or on a GPU.")
+    ] = DeviceName.cpu,
 ) -> None:
     """Judge mechanisms. Every finding is printed; the exit code is the worst verdict's."""
     from verify.report import verdict_lines
@@ -117,7 +136,8 @@ def check(
     if not files:
         raise Stop(NOTHING, f"nothing to check: no mechanism file under {', '.join(map(str, paths))}")
     verdicts = []
-    with judge_for(depth.value, cache=cache, require_isolation=not allow_weak_isolation) as judge:
+    strict = not allow_weak_isolation
+    with judge_for(depth.value, cache=cache, require_isolation=strict, device=device.value) as judge:
         for path in files:
             print(f"checking {path} at depth {depth.value}", file=sys.stderr)
             verdicts.append((path, judge.check(read_source(path), path=str(path), depth=depth.value)))
@@ -163,14 +183,80 @@ def bench(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Mechanism files; default: the skeletons.")
     ] = None,
+    device: Annotated[
+        DeviceName, typer.Option(help="cuda; cpu only exercises the clock, on definitions.")
+    ] = DeviceName.cuda,
+    form: Annotated[
+        list[FormName] | None, typer.Option(help="What to time: may be given again; default: everything.")
+    ] = None,
+    repetitions: Annotated[int, typer.Option(help="Of each form at each shape.", min=1)] = 15,
+    record: Annotated[
+        bool, typer.Option(help="Keep the documents: beside a candidate, for skeletons in docs/measured/.")
+    ] = False,
+    as_json: Json = False,
+    output: Output = None,
+    allow_weak_isolation: Annotated[
+        bool,
+        typer.Option(help="Go on even where Landlock or seccomp is missing. Only for sources you trust."),
+    ] = False,
+) -> None:
+    """Time mechanisms on a device, at the reference shapes, beside their definitions."""
+    from verify.device import document as documents
+    from verify.device.attach import attach
+    from verify.device.bench import FORMS
+    from verify.judge.judge import Judge
+    from verify.sandbox.client import Server
+
+    if record and device is DeviceName.cpu:
+        raise Stop(USAGE, "expected --device cuda with --record, got cpu: times of a CPU are not kept")
+    files = find_mechanisms(paths or [templates_folder()])
+    if not files:
+        raise Stop(NOTHING, "nothing to time: no mechanism file there")
+    benched = []
+    with ExitStack() as stack:
+        attached = attach(device.value)
+        stack.callback(attached.server.close)
+        server = stack.enter_context(closing(Server()))
+        judge = Judge(server, require_isolation=not allow_weak_isolation)
+        for path in files:
+            print(f"timing {path} on {attached.described['name']}", file=sys.stderr)
+            benched.append(
+                documents.bench_file(
+                    path,
+                    read_source(path),
+                    judge=judge,
+                    server=server,
+                    device=attached,
+                    forms=tuple(one.value for one in form) if form else FORMS,
+                    repetitions=repetitions,
+                )
+            )
+        kept = documents.record(benched, attached.slug) if record else []
+    document = {"device": device.value, "mechanisms": [one.document for one in benched]}
+    lines = [line for one in benched for line in documents.document_lines(one)]
+    emit(document, lambda: lines, as_json, output)
+    rejected = sum(1 for one in benched if one.findings)
+    refused = sum(1 for one in benched if one.refused and not one.findings)
+    timed = len(benched) - rejected - refused
+    words = f"{timed} of {len(benched)} timed, {rejected} rejected, {refused} refused"
+    where = f"; {len(kept)} documents written" if record else ""
+    raise Stop(REJECTED if rejected else SKIPPED if refused else OK, f"{words}{where}.")
+
+
+@app.command()
+@guarded
+def time(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Mechanism files; default: the skeletons.")
+    ] = None,
     as_json: Json = False,
     output: Output = None,
     repeat: Annotated[int, typer.Option(help="Whole-process runs per depth.", min=1)] = 1,
 ) -> None:
-    """Time whole `check` processes per depth and print seconds per stage."""
-    from verify.bench import run_bench
+    """Time the judge: whole `check` processes per depth, and seconds per stage."""
+    from verify.time_judge import time_judge
 
-    document, lines = run_bench(find_mechanisms(paths or [templates_folder()]), repeat=repeat)
+    document, lines = time_judge(find_mechanisms(paths or [templates_folder()]), repeat=repeat)
     emit(document, lambda: lines, as_json, output)
     raise Stop(OK if document["holds"] else REJECTED, document["summary"])
 
@@ -182,8 +268,13 @@ def main() -> NoReturn:
 
 
 @contextmanager
-def judge_for(depth: str, *, cache: bool, require_isolation: bool) -> Iterator[CachingJudge]:
-    """A judge that starts its warm server only when a source is not in the cache."""
+def judge_for(
+    depth: str, *, cache: bool, require_isolation: bool, device: str = "cpu"
+) -> Iterator[CachingJudge]:
+    """A judge that starts its warm server only when a source is not in the cache.
+
+    What a device shows is never cached: the key does not say which device it was.
+    """
     from verify.judge.cache import CachingJudge, VerdictCache
 
     with ExitStack() as stack:
@@ -195,9 +286,16 @@ def judge_for(depth: str, *, cache: bool, require_isolation: bool) -> Iterator[C
                 return Judge(None)
             from verify.sandbox.client import Server
 
-            return Judge(stack.enter_context(closing(Server())), require_isolation=require_isolation)
+            attached = None
+            if device == "cuda":
+                from verify.device.attach import attach
 
-        yield CachingJudge(make, VerdictCache() if cache else None)
+                attached = attach("cuda")
+                stack.callback(attached.server.close)
+            server = stack.enter_context(closing(Server()))
+            return Judge(server, require_isolation=require_isolation, device=attached)
+
+        yield CachingJudge(make, VerdictCache() if cache and device == "cpu" else None)
 
 
 def find_mechanisms(paths: Sequence[Path]) -> list[Path]:

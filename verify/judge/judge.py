@@ -6,13 +6,16 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from verify.device.attach import LIMITS as DEVICE_LIMITS
+from verify.device.attach import Device
+from verify.device.bench import measure
 from verify.errors import InfrastructureError
 from verify.findings import Finding, Status, in_order
 from verify.judge import throughput
@@ -40,6 +43,9 @@ EVIDENCE = {
     "THR": "model",
     "ADM": "all",
 }
+ON_DEVICE = ("NUM", "GRD", "MEM")
+"""The stages whose evidence is the device's where plans run on one."""
+
 REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "MEM", "CMP", "THR")
 """The stages that admission asks for; none may be skipped."""
 
@@ -79,6 +85,7 @@ class _Record:
     depth: Depth
     stages: dict[str, Status]
     findings: list[Finding] = field(default_factory=list)
+    evidence: Mapping[str, str] = field(default_factory=lambda: EVIDENCE)
     measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}, "environment": environment()})
 
     def blame(self, findings: Sequence[Finding]) -> None:
@@ -100,11 +107,13 @@ class Judge:
     """Judges sources with one warm server. Not for use from several threads at once.
 
     `server` may be None for depth `static`. With `require_isolation`, a machine without Landlock and seccomp
-    raises IsolationError instead of judging.
+    raises IsolationError instead of judging. With `device`, kernels run there and THR is measured.
     """
 
-    def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
-        self.server, self._require = server, require_isolation
+    def __init__(
+        self, server: Server | None, *, require_isolation: bool = True, device: Device | None = None
+    ) -> None:
+        self.server, self._require, self._device = server, require_isolation, device
 
     def check(self, source: bytes, *, path: str, depth: Depth, require_canonical: bool = False) -> Verdict:
         """The verdict on one source. Depth `full` is the only one that admits.
@@ -129,12 +138,19 @@ class Judge:
                 f"expected {FULL_ISOLATION} on this machine, got {isolation}; pass "
                 "--allow-weak-isolation only for sources you trust"
             )
-        with Session(self.server, mechanism, WORKER_LIMITS) as session:
-            _dynamic(self.server, session, record, seed)
+        device = self._device
+        if device is not None:
+            isolation = f"{isolation}; on the device {device.isolation}"
+            record.evidence = {**EVIDENCE, **dict.fromkeys((*ON_DEVICE, "THR"), device.name)}
+            record.measured["environment"]["device"] = dict(device.described)
+        limits = WORKER_LIMITS if device is None else DEVICE_LIMITS
+        runs_on = None if device is None else device.server
+        with Session(self.server, mechanism, limits, device=runs_on) as session:
+            _dynamic(self.server, session, record, seed, device)
         return _verdict(record, digest, mechanism, seed, isolation=isolation)
 
 
-def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> None:
+def _dynamic(server: Server, session: Session, record: _Record, seed: int, device: Device | None) -> None:
     """CON on plans, NUM, GRD, MEM, then CMP and THR at full depth."""
     mechanism = session.mechanism
     groups = enumerate_groups(mechanism.spec, mechanism.tuning, seed=seed, depth=_case_depth(record.depth))
@@ -149,14 +165,16 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> No
             return
         record.passed("CON", "NUM", "GRD", "MEM")
         if compilation is not None:
-            _last_stages(session, compilation, record, seed)
+            _last_stages(session, compilation, record, seed, device)
         record.blame(session.end())
     finally:
         if compilation is not None:
             compilation.close()
 
 
-def _last_stages(session: Session, compilation: Compilation, record: _Record, seed: int) -> None:
+def _last_stages(
+    session: Session, compilation: Compilation, record: _Record, seed: int, device: Device | None
+) -> None:
     """CMP and THR, for a mechanism whose numbers are right."""
     began = time.monotonic()
     findings, reports = compilation.result()
@@ -168,6 +186,12 @@ def _last_stages(session: Session, compilation: Compilation, record: _Record, se
     try:
         record.measured["throughput"] = throughput.estimate(session, seed)
         record.measured["behaviour"] = behaviour(session)
+        if device is not None:
+            timed = measure(session, device, shapes=throughput.SHAPES, forms=("kernels",), seed=seed)
+            record.measured["timed"] = timed.rows
+            record.blame(timed.findings)
+            if timed.refused:
+                return
     except Rejected as rejected:
         record.blame([rejected.finding])
         return
@@ -287,6 +311,8 @@ def _verdict(
         plan_seed=seed,
         measured=record.measured,
         evidence={
-            stage: EVIDENCE[stage] for stage, status in stages.items() if status == "pass" and stage != "ADM"
+            stage: record.evidence[stage]
+            for stage, status in stages.items()
+            if status == "pass" and stage != "ADM"
         },
     )

@@ -53,23 +53,32 @@ class Executed:
 WORKER_RULES = {
     "trace": ("CON-TRACE-FAILED", "the wrapper's tracing process"),
     "execute": ("NUM-KERNEL-FAILED", "the kernels' process"),
+    "device": ("NUM-KERNEL-FAILED", "the kernels' process on the device"),
     "oracle": ("CON-REFERENCE-FAILED", "the reference's process"),
 }
 
 
 class Session:
-    """Workers for one mechanism, one per role; each answers one question at a time, in order."""
+    """Workers for one mechanism, one per role; each answers one question at a time, in order.
 
-    def __init__(self, server: Server, mechanism: Mechanism, limits: Limits) -> None:
-        self._server, self._limits = server, limits
+    With `device`, a server that has the role of that name, plans run there and not in the interpreter.
+    """
+
+    def __init__(
+        self, server: Server, mechanism: Mechanism, limits: Limits, *, device: Server | None = None
+    ) -> None:
+        self._servers = dict.fromkeys(("trace", "execute", "oracle"), server)
+        self._runs, self._limits = "execute", limits
+        if device is not None:
+            self._servers["device"], self._runs = device, "device"
         self.mechanism = mechanism
         self._workers: dict[str, Worker] = {}
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     def __enter__(self) -> Self:
-        for role in WORKER_RULES:
+        for role, server in self._servers.items():
             try:
-                self._workers[role] = self._server.worker(
+                self._workers[role] = server.worker(
                     role, source=self.mechanism.source.encode(), limits=self._limits
                 )
             except WorkerFailure as failure:
@@ -122,9 +131,15 @@ class Session:
         except PlanError as error:
             raise Rejected(Finding(rule="CON-PLAN", message=f"{error}", where=where)) from None
 
-    def execute(self, plan: Plan, inputs: CaseInputs, where: str, *, poison: int) -> Future[Executed]:
-        """Run a plan in the instrumented interpreter, in the background."""
-        return self._threads["execute"].submit(self._execute, plan, inputs, where, poison)
+    def execute(
+        self, plan: Plan, inputs: CaseInputs, where: str, *, poison: int, interpreted: bool = False
+    ) -> Future[Executed]:
+        """Run a plan in the background, on the session's device or else in the instrumented interpreter.
+
+        `interpreted` asks for the interpreter in any case: only it counts what kernels do.
+        """
+        role = "execute" if interpreted else self._runs
+        return self._threads[role].submit(self._execute, role, plan, inputs, where, poison)
 
     def evaluate(
         self,
@@ -144,13 +159,13 @@ class Session:
             self._evaluate, function, inputs, variants, where, dtype, gradients
         )
 
-    def _execute(self, plan: Plan, inputs: CaseInputs, where: str, poison: int) -> Executed:
+    def _execute(self, role: str, plan: Plan, inputs: CaseInputs, where: str, poison: int) -> Executed:
         spec = self.mechanism.spec
         raw = {tensor.name: tensor.raw for tensor in (*inputs.tensors, *inputs.cotangents)}
         order = [buffer.argument for buffer in plan.buffers if buffer.argument is not None]
         names = ([entry.name for entry in spec.state], [entry.name for entry in spec.differentiated])
         header, blobs = self._ask(
-            "execute",
+            role,
             "run",
             {
                 "plan": plan.to_json(),

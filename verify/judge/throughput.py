@@ -31,26 +31,26 @@ SHAPES = ({"B": 4, "T": 4096, "H": 16, "D": 64}, {"B": 2, "T": 8192, "H": 16, "D
 
 def estimate(session: Session, seed: int) -> list[dict[str, Any]]:
     """One row per reference shape, forward + backward in bfloat16. Raises Rejected where a run fails."""
-    rows = []
-    for shape in SHAPES:
-        lengths = (128, 256, 384)
-        flops = [_count(session, length, shape["D"], seed) for length in lengths]
-        kernels = sorted({name for counts in flops for name in counts})
-        per_kernel = {
-            name: max(0.0, _extend(lengths, [counts.get(name, 0.0) for counts in flops], shape["T"]))
-            for name in kernels
-        }
-        plan = _plan(session, shape)
-        rows.append(_roofline(plan, per_kernel, shape))
-    return rows
+    return [_roofline(_plan(session, shape), dot_flops(session, shape, seed), shape) for shape in SHAPES]
+
+
+def dot_flops(session: Session, shape: Mapping[str, int], seed: int) -> dict[str, float]:
+    """Tensor-core FLOPs by kernel at a reference shape, for one (batch, head). Raises Rejected."""
+    lengths = (128, 256, 384)
+    flops = [_count(session, length, shape["D"], seed) for length in lengths]
+    kernels = sorted({name for counts in flops for name in counts})
+    return {
+        name: max(0.0, _extend(lengths, [counts.get(name, 0.0) for counts in flops], shape["T"]))
+        for name in kernels
+    }
 
 
 def _count(session: Session, length: int, head: int, seed: int) -> dict[str, float]:
     """Dot FLOPs by kernel for one (batch, head)."""
-    case = _case(session.mechanism.spec, {"B": 1, "T": length, "H": 1, "D": head})
+    case = reference_case(session.mechanism.spec, {"B": 1, "T": length, "H": 1, "D": head})
     inputs = draw_inputs(session.mechanism.spec, case, seed)
     plan = session.trace(trace_request(session.mechanism, case, inputs), case.label)
-    counters = session.execute(plan, inputs, case.label, poison=0xFF).result().counters
+    counters = session.execute(plan, inputs, case.label, poison=0xFF, interpreted=True).result().counters
     return {name: float(row["dot_flops"]) for name, row in counters["kernels"].items()}
 
 
@@ -58,7 +58,8 @@ def _extend(lengths: tuple[int, ...], counts: list[float], length: int) -> float
     return float(np.polyval(np.polyfit(np.array(lengths, float) / length, np.array(counts), 2), 1.0))
 
 
-def _case(spec: Spec, shape: Mapping[str, int]) -> Case:
+def reference_case(spec: Spec, shape: Mapping[str, int]) -> Case:
+    """The case in bfloat16 at a reference shape, as far as the SPEC allows its sizes."""
     chosen = {**shape, "K": shape["D"], "V": shape["D"]}
     sizes = []
     for name in spec.free_dims():
@@ -70,7 +71,7 @@ def _case(spec: Spec, shape: Mapping[str, int]) -> Case:
 
 def _plan(session: Session, shape: Mapping[str, int]) -> Plan:
     """The plan at the full shape; only layouts are needed, no data is made."""
-    case = _case(session.mechanism.spec, shape)
+    case = reference_case(session.mechanism.spec, shape)
     return session.trace(dense_request(session.mechanism, case), f"T={shape['T']}, bfloat16")
 
 
