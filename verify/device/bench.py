@@ -244,7 +244,7 @@ class _Bench:
         return {"seed": f"{seed:016x}", **found}
 
     def _floor(self) -> Floor:
-        if self._device.kind == "cpu":
+        if self._device.facts.bfloat16_flops is None:
             return floor_of(self._plan, 0.0, self._device.facts)
         per_head = dot_flops(self._session, {"D": 64, **self._shape}, self._seed)
         sizes = self._session.mechanism.spec.resolve(self._case.size_map)

@@ -418,8 +418,7 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
     (
         "THR-BELOW-ROOFLINE",
         "Faster than the device can be",
-        "A run takes at least the time to move inputs and outputs, and to multiply what its kernels multiply, "
-        "at the device's peak rates.",
+        "A run takes at least as long as moving its inputs and outputs, or its own products, at peak rates.",
         "A shorter time shows that the work was not done at that size.",
         "Compute every result at every size.",
         "the kernels take 21 us; expected at least 64 us",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, run_launch
+from verify.triton_cpu.launch import Counters, KernelError, PointerArg, WorkLimits, run_launch
 from verify.triton_cpu.memory import Arena
 
 
@@ -43,9 +43,12 @@ class OnCpu:
                 else value
                 for name, value in values.items()
             }
-            run_launch(
-                self.kernel, arguments, grid=grid, arena=arena, counters=Counters(), limits=WorkLimits()
-            )
+            try:
+                run_launch(
+                    self.kernel, arguments, grid=grid, arena=arena, counters=Counters(), limits=WorkLimits()
+                )
+            except KernelError as error:  # as Triton says it, when it compiles
+                raise RuntimeError(str(error)) from error
             assert arena.events == ()
             for key, raw in data.items():
                 raw.copy_(torch.from_numpy(buffers[key].bytes))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from tests.verify.device.stand_in import timing as open
+from tests.verify.device.stand_in import timing
+from verify.device.timed import TimedHandler
 
-__all__ = ["open"]
+
+def open(source: bytes) -> TimedHandler:
+    return timing(source)
