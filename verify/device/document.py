@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from verify.judge.cache import Checker
 from verify.judge.judge import environment
 from verify.judge.session import Rejected, Session
 from verify.judge.throughput import SHAPES
+from verify.report import row_lines
 from verify.rules import RULES_VERSION
 from verify.sandbox.client import Server
 from verify.seeds import derive
@@ -121,22 +122,4 @@ def document_lines(benched: Benched) -> list[str]:
         lines += [f"  {line}" for line in row_lines(row)]
     lines += [f"  {finding.render(str(benched.path))}" for finding in benched.findings]
     lines += [f"  refused: {reason}" for reason in benched.refused]
-    return lines
-
-
-def row_lines(row: Mapping[str, Any]) -> list[str]:
-    """One shape: each form's median and interval, then the floor."""
-    shape = " ".join(f"{name}={size}" for name, size in row["shape"].items())
-    lines = [f"{shape}, {row['dtype']}, forward + backward:"]
-    for form, numbers in sorted(row["forms"].items()):
-        if "n/a" in numbers:
-            lines.append(f"  {form:9} n/a: {numbers['n/a']}")
-            continue
-        lines.append(
-            f"  {form:9} {numbers['microseconds']:.1f} us ({numbers['low']:.1f} to {numbers['high']:.1f}, "
-            f"{numbers['repetitions']} repetitions)" + (" REFUSED" if numbers["refused"] else "")
-        )
-    floor = row["floor"]
-    time = "n/a" if floor["microseconds"] is None else f"{floor['microseconds']:.1f} us"
-    lines.append(f"  {'floor':9} {time}: {floor['reason']}")
     return lines

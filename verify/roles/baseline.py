@@ -34,7 +34,11 @@ def makers(source: bytes) -> dict[str, FormMaker]:
         return DefinitionForm(prepare(function), entries, cotangents, ["output", *header["state"]], sets)
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        torch._inductor.config.compile_threads = 1  # noqa: SLF001  no pool of processes beside a confined one
+        # TorchDynamo looks globals up in the module of that name, which there is not.
+        namespace.pop("__name__", None)
+        from torch._inductor import config  # noqa: PLC0415  takes three seconds to load
+
+        config.compile_threads = 1  # no pool of processes beside a confined one
         found: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -258,6 +259,23 @@ def test_a_cpu_exercises_the_clock_on_definitions(session: Session) -> None:
     assert row["forms"]["eager"]["repetitions"] == 2
     assert "n/a" in row["forms"]["compiled"]
     assert set(CPU_ROLES) == {"baseline"}
+
+
+@pytest.mark.slow
+def test_a_definition_compiles_as_one_graph(
+    session: Session, honest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tracing is what may fail; a C++ compiler is not asked for.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    request = dense_request(session.mechanism, reference_case(session.mechanism.spec, SHAPE))
+    worker = Near(TimedHandler("cpu", makers(honest.encode())))
+    results = {}
+    for form in ("eager", "compiled"):
+        worker.call("prepare", {**prepared(session, request), "forms": [form]})
+        worker.call("warm", {"form": form})
+        results[form] = worker.handler._forms[form].results()
+    for name, expected in results["eager"].items():
+        torch.testing.assert_close(results["compiled"][name], expected)
 
 
 def benched(path: Path, skeleton: str | None, **more: Any) -> Benched:
