@@ -94,5 +94,12 @@ def bench(session: nox.Session) -> None:
     run_in_environment(session, "-m", "verify", "time", *session.posargs)
 
 
+@nox.session(venv_backend="none", requires=["environment"])
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a GPU, then time the skeletons on it and keep the numbers."""
+    run_in_environment(session, "-m", "pytest", "--gpu", "-m", "gpu", *session.posargs)
+    run_in_environment(session, "-m", "verify", "bench", "--device", "cuda", "--record")
+
+
 if __name__ == "__main__":
     nox.main()

@@ -75,7 +75,7 @@ def attach(kind: Kind) -> Device:
     except (RemoteRefusal, WorkerFailure) as error:
         server.close()
         said = error.message if isinstance(error, RemoteRefusal) else str(error)
-        raise NoDevice(f"{said}. Run without --device {kind} to judge on this machine's CPU.") from None
+        raise NoDevice(f"{said}. Use --device cpu on this machine.") from None
     except BaseException:
         server.close()
         raise
