@@ -67,7 +67,8 @@ def attach(kind: Kind) -> Device:
     if kind == "cpu":
         server, role = Server(roles=CPU_ROLES), "baseline"
     else:
-        server, role = Server(roles=CUDA_ROLES, keep=DEVICE_VARIABLES), "device"
+        # Without torch's warm-up: a process that has asked for devices cannot be forked from any more.
+        server, role = Server(roles=CUDA_ROLES, preload=("numpy",), keep=DEVICE_VARIABLES), "device"
     try:
         with closing(server.worker(role, source=b"", limits=LIMITS)) as worker:
             described, _ = worker.call("describe", {})

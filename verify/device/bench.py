@@ -7,6 +7,7 @@ float64 definition. Nothing here loads torch.
 
 from __future__ import annotations
 
+import ast
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -108,16 +109,8 @@ class _Bench:
         for form in forms:
             try:
                 lanes.append(self._start(form))
-            except _Unavailable as reason:
-                missing[form] = str(reason)
-            except RemoteRefusal as refusal:
-                missing[form] = refusal.message
-                if form == "kernels":
-                    measured.findings.append(
-                        Finding(rule=refusal.rule, message=refusal.message, where=label)
-                    )
-            except WorkerFailure as failure:
-                missing[form] = str(failure)
+            except (_Unavailable, RemoteRefusal, WorkerFailure) as reason:
+                missing[form] = self._lost(form, reason, measured)
         checked = self._repeat(lanes, missing, repetitions, measured)
         timings = {lane.form: summarise(lane.readings) for lane in lanes if lane.readings}
         floor = self._floor()
@@ -148,18 +141,35 @@ class _Bench:
         source = self._session.mechanism.source.encode()
         worker = self._device.server.worker(role, source=source, limits=LIMITS)
         self._stack.callback(worker.kill)
-        worker.call("prepare", self._prepare(form))
-        answer, _ = worker.call("warm", {"form": form})
+        try:
+            worker.call("prepare", self._prepare(form))
+            answer, _ = worker.call("warm", {"form": form})
+        except (RemoteRefusal, WorkerFailure):
+            worker.kill()  # the next form needs its memory
+            raise
         few, many = batches(float(answer["seconds"]), target=TARGET_SECONDS)
         return _Lane(form=form, worker=worker, few=few, many=many)
+
+    def _lost(self, form: FormName, reason: Exception, measured: Measured) -> str:
+        """Why a form has no time. What a device says against the kernels is a finding; a worker's end is not,
+        since it may have been the machine's.
+        """
+        if not isinstance(reason, RemoteRefusal):
+            return str(reason)
+        if form == "kernels":
+            where = self._case.label
+            measured.findings.append(Finding(rule=reason.rule, message=reason.message, where=where))
+        return reason.message
 
     def _role_for(self, form: FormName) -> str:
         mechanism = self._session.mechanism
         if self._device.kind == "cpu" and form != "eager":
             raise _Unavailable("only definitions run on a CPU; the interpreter's speed says nothing")
-        if form == "sdpa" and (mechanism.spec.family != "softmax_attention" or mechanism.spec.params):
-            raise _Unavailable("the mechanism is not softmax attention")
-        if form == "compiled" and not mechanism.has_parallel:
+        attention = mechanism.spec.family == "softmax_attention"
+        attention = attention and [entry.name for entry in mechanism.spec.arguments] == ["q", "k", "v"]
+        if form == "sdpa" and not attention:
+            raise _Unavailable("the mechanism is not softmax attention of q, k and v")
+        if form == "compiled" and not mechanism.has_parallel and _loops(mechanism.source):
             raise _Unavailable("there is no parallel form, and a loop over tokens takes too long to unroll")
         return "timing" if form in ("kernels", "sdpa") else "baseline"
 
@@ -213,18 +223,20 @@ class _Bench:
                     lane.readings.append(
                         Reading(host=float(answer["host"]), device=float(answer["device"]))
                     )
-                    if repetition == looked_at:
+                    # PyTorch's attention is another function where a slot differs: a yardstick of speed.
+                    if repetition == looked_at and lane.form != "sdpa":
                         checked[lane.form] = self._check(lane, int(answer["last"]), chance, measured)
-                except (RemoteRefusal, WorkerFailure) as failure:
-                    missing[lane.form] = str(failure)
+                except (_Unavailable, RemoteRefusal, WorkerFailure) as reason:
+                    missing[lane.form] = self._lost(lane.form, reason, measured)
                     lanes.remove(lane)
-                    lane.readings.clear()
         return {"repetition": looked_at, **checked}
 
     def _check(
         self, lane: _Lane, number: int, chance: random.SystemRandom, measured: Measured
     ) -> dict[str, Any]:
-        """Compare a part of what the last run left; a difference in the timed form is a finding."""
+        """Compare a part of what the last run left; a difference in the timed form is a finding, and another
+        form that has one is not shown.
+        """
         seed = chance.getrandbits(64)  # only now: nothing that was timed can have known it
         sampler = Sampler(self._session, self._case, self._request, seed)
         try:
@@ -236,10 +248,9 @@ class _Bench:
             )
             return {"n/a": rejected.finding.message}
         except Stale as stale:
-            if lane.form == self._timed:
-                measured.findings.append(
-                    Finding(rule=stale.rule, message=str(stale), where=self._case.label)
-                )
+            if lane.form != self._timed:
+                raise _Unavailable(f"what it left is wrong: {stale}") from None
+            measured.findings.append(Finding(rule=stale.rule, message=str(stale), where=self._case.label))
             return {"wrong": str(stale)}
         return {"seed": f"{seed:016x}", **found}
 
@@ -250,6 +261,16 @@ class _Bench:
         sizes = self._session.mechanism.spec.resolve(self._case.size_map)
         whole = sum(per_head.values()) * sizes["B"] * sizes.get("H", 1)
         return floor_of(self._plan, whole, self._device.facts)
+
+
+def _loops(source: str) -> bool:
+    """Whether `reference` holds a loop, which a compiler unrolls."""
+    return any(
+        isinstance(node, ast.For | ast.While)
+        for function in ast.parse(source).body
+        if isinstance(function, ast.FunctionDef) and function.name == "reference"
+        for node in ast.walk(function)
+    )
 
 
 def _numbers(lane: _Lane, timing: Timing) -> dict[str, Any]:

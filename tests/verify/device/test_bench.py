@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,7 @@ from verify.roles.baseline import makers
 from verify.sandbox.client import Limits, Server
 from verify.source.static import check_static
 
+ROOT = Path(__file__).parents[3]
 SHAPE = {"B": 2, "T": 7, "H": 2, "D": 4}
 
 
@@ -316,3 +319,16 @@ def test_flushing_a_cpu_writes_more_than_its_caches() -> None:
     device.flush()
     assert int(device._scratch.sum()) == 0
     assert device._scratch.numel() >= 256 << 20
+
+
+def test_loading_the_roles_of_a_device_asks_for_none() -> None:
+    # A process that has asked cannot fork workers that drive one.
+    program = (
+        "import torch\n"
+        "def asked(*_):\n    raise AssertionError('asked for a device')\n"
+        "torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked\n"
+        "import verify.roles.device, verify.roles.timing, verify.roles.baseline\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
