@@ -210,37 +210,44 @@ class _Bench:
         looked_at = chance.randrange(repetitions)
         checked: dict[str, Any] = {}
         for repetition in range(repetitions):
+            last = chance.randrange(INPUT_SETS)
             for lane in list(lanes):
-                jitter = chance.randrange(INPUT_SETS)
-                request = {
-                    "form": lane.form,
-                    "few": lane.few,
-                    "many": lane.many + jitter,
-                    "first": chance.randrange(INPUT_SETS),
-                }
+                few, many = lane.few, lane.many + chance.randrange(INPUT_SETS)
+                first = (last + 1 - few - many) % INPUT_SETS
+                request = {"form": lane.form, "few": few, "many": many, "first": first}
                 try:
                     answer, _ = lane.worker.call("measure", request)
-                    lane.readings.append(
-                        Reading(host=float(answer["host"]), device=float(answer["device"]))
-                    )
-                    # PyTorch's attention is another function where a slot differs: a yardstick of speed.
-                    if repetition == looked_at and lane.form != "sdpa":
-                        checked[lane.form] = self._check(lane, int(answer["last"]), chance, measured)
-                except (_Unavailable, RemoteRefusal, WorkerFailure) as reason:
+                except (RemoteRefusal, WorkerFailure) as reason:
                     missing[lane.form] = self._lost(lane.form, reason, measured)
                     lanes.remove(lane)
+                    continue
+                lane.readings.append(Reading(host=float(answer["host"]), device=float(answer["device"])))
+            if repetition == looked_at:
+                seed = chance.getrandbits(64)  # only now: nothing that was timed can have known it
+                checked = self._check_all(lanes, missing, seed, last, measured)
         return {"repetition": looked_at, **checked}
 
-    def _check(
-        self, lane: _Lane, number: int, chance: random.SystemRandom, measured: Measured
+    def _check_all(
+        self, lanes: list[_Lane], missing: dict[FormName, str], seed: int, last: int, measured: Measured
     ) -> dict[str, Any]:
-        """Compare a part of what the last run left; a difference in the timed form is a finding, and another
-        form that has one is not shown.
-        """
-        seed = chance.getrandbits(64)  # only now: nothing that was timed can have known it
-        sampler = Sampler(self._session, self._case, self._request, seed)
+        """Compare a part of what every form left of input set `last`; forms that fail are taken out."""
+        checked: dict[str, Any] = {"seed": f"{seed:016x}"}
+        sampler: Sampler | None = None
+        for lane in list(lanes):
+            if lane.form == "sdpa":  # another function where a slot differs: a yardstick of speed
+                continue
+            try:
+                sampler = sampler or Sampler(self._session, self._case, self._request, seed)
+                checked[lane.form] = self._check(sampler, lane, last, measured)
+            except (_Unavailable, RemoteRefusal, WorkerFailure) as reason:
+                missing[lane.form] = self._lost(lane.form, reason, measured)
+                lanes.remove(lane)
+        return checked
+
+    def _check(self, sampler: Sampler, lane: _Lane, last: int, measured: Measured) -> dict[str, Any]:
+        """A difference in the timed form is a finding; another form that has one is not shown."""
         try:
-            found = sampler.look(lane.worker, lane.form, number)
+            return sampler.look(lane.worker, lane.form, last)
         except Rejected as rejected:
             measured.refused.append(
                 f"{lane.form} at {self._case.label}: its results cannot be checked at this length: "
@@ -252,7 +259,6 @@ class _Bench:
                 raise _Unavailable(f"what it left is wrong: {stale}") from None
             measured.findings.append(Finding(rule=stale.rule, message=str(stale), where=self._case.label))
             return {"wrong": str(stale)}
-        return {"seed": f"{seed:016x}", **found}
 
     def _floor(self) -> Floor:
         if self._device.facts.bfloat16_flops is None:

@@ -246,8 +246,8 @@ class TimedHandler:
     def _sample(self, header: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         """{"form", "set", "slices"}: parts of that input set, drawn again, and of the last run's results.
 
-        `slices` is [["input" or "result", name, [[dimension, index], ...]], ...]. The answer's `changed`
-        names inputs whose memory is no longer what was drawn, `shapes` those of the blobs.
+        `slices` is [["input" or "result", name, [[dimension, start, length], ...]], ...]. The answer's
+        `changed` names inputs whose memory is no longer what was drawn, `shapes` those of the blobs.
         """
         drawn = draw_set(self._header["tensors"], self._header["seed"], header["set"], self._device)
         held = self._sets[header["set"]]
@@ -256,8 +256,8 @@ class TimedHandler:
         parts = []
         for kind, name, cuts in header["slices"]:
             part = tensors[kind][name]
-            for dimension, index in cuts:
-                part = part.narrow(dimension, index, 1)
+            for dimension, start, length in cuts:
+                part = part.narrow(dimension, start, length)
             parts.append(part.contiguous())
         answer = {"changed": changed, "shapes": [list(part.shape) for part in parts]}
         return answer, [part.view(-1).view(torch.uint8).cpu().numpy().tobytes() for part in parts]

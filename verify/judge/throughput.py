@@ -18,7 +18,7 @@ from verify.judge.contract_checks import dense_request, trace_request
 from verify.judge.inputs import draw_inputs
 from verify.judge.session import Session
 from verify.plan.format import Launch, Plan, TensorRef
-from verify.source.contract import Spec
+from verify.source.contract import HEADS, Spec
 
 H100 = {"bfloat16_flops": 989e12, "dram_bytes": 3.35e12, "launch_seconds": 3e-6}
 """H100 SXM: dense bfloat16 tensor-core rate and HBM3 bandwidth from NVIDIA's data sheet; launch cost is a
@@ -59,8 +59,14 @@ def _extend(lengths: tuple[int, ...], counts: list[float], length: int) -> float
 
 
 def reference_case(spec: Spec, shape: Mapping[str, int]) -> Case:
-    """The case in bfloat16 at a reference shape, as far as the SPEC allows its sizes."""
+    """The case in bfloat16 at a reference shape, as far as the SPEC allows its sizes.
+
+    Where H is a product of groups and their queries, every group has one query.
+    """
     chosen = {**shape, "K": shape["D"], "V": shape["D"]}
+    heads = spec.dims.get(HEADS)
+    if heads is not None and heads.expression is not None:
+        chosen[heads.names[0]] = shape[HEADS]
     sizes = []
     for name in spec.free_dims():
         rule = spec.dims[name]

@@ -17,9 +17,11 @@ from verify.roles.device import DEVICE, kernels_of
 
 
 def _sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) -> tuple[torch.Tensor]:
-    """Softmax attention as PyTorch has it; q, k (B, T, H, K), v (B, T, H, V), any dtype."""
+    """Softmax attention as PyTorch has it; q (B, T, H, K), k (B, T, G, K), v (B, T, G, V), any dtype."""
+    grouped = q.shape[2] != k.shape[2]
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    return (F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2),)
+    output = F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=grouped)
+    return (output.transpose(1, 2),)
 
 
 def sdpa_form(header: Mapping[str, Any], sets: Sets) -> DefinitionForm:

@@ -21,13 +21,15 @@ from verify.device.attach import CPU_ROLES, Device, attach
 from verify.device.bench import measure
 from verify.device.document import Benched, place_of, record
 from verify.device.hardware import CpuDevice
-from verify.device.sampling import Sampler, Stale, heads_are_alone
+from verify.device.sampling import Sampler, Stale, head_cuts, heads_are_alone
 from verify.device.timed import DefinitionForm, KernelForm, TimedHandler, draw
 from verify.judge.contract_checks import dense_request
+from verify.judge.random import Stream
 from verify.judge.session import Session
 from verify.judge.throughput import reference_case
 from verify.roles.baseline import makers
 from verify.sandbox.client import Limits, Server
+from verify.source.contract import Spec
 from verify.source.static import check_static
 
 ROOT = Path(__file__).parents[3]
@@ -249,6 +251,30 @@ def test_heads_that_mix_are_not_taken_alone(server: Server, honest: str) -> None
     for source, alone in ((honest, True), (mixing, False)):
         with opened(server, source) as session:
             assert heads_are_alone(session, "reference", 3) is alone
+
+
+def spec_with(honest: str, dims: str) -> Spec:
+    grouped = honest.replace('"k": "B T H K : unit_norm"', '"k": "B T G K"')
+    grouped = grouped.replace('"dims": {}', f'"dims": {dims}')
+    mechanism = check_static(grouped.encode(), path="m.py").mechanism
+    assert mechanism is not None
+    return mechanism.spec
+
+
+def test_a_group_is_taken_with_all_of_its_heads(honest: str) -> None:
+    spec = spec_with(honest, '{"H": "G*R", "G": "1..64", "R": "1..64"}')
+    sizes = {"H": 12, "G": 4, "R": 3}
+    cuts = head_cuts(spec, sizes, Stream(5))
+    group, one = cuts["G"]
+    assert one == 1
+    assert cuts["H"] == (3 * group, 3)
+    sizes = spec.resolve(reference_case(spec, {"B": 4, "T": 4096, "H": 16, "D": 64}).size_map)
+    assert (sizes["H"], sizes["G"], sizes["R"]) == (16, 16, 1)
+
+
+def test_heads_that_other_sizes_follow_from_are_not_taken_alone(honest: str) -> None:
+    spec = spec_with(honest, '{"G": "2*H"}')
+    assert head_cuts(spec, {"H": 4, "G": 8}, Stream(5)) == {}
 
 
 def test_a_cpu_exercises_the_clock_on_definitions(session: Session) -> None:
