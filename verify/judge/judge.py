@@ -16,6 +16,7 @@ import numpy as np
 from verify.device.attach import LIMITS as DEVICE_LIMITS
 from verify.device.attach import Device
 from verify.device.bench import measure
+from verify.device.memcheck import check_memory
 from verify.errors import InfrastructureError
 from verify.findings import Finding, Status, in_order
 from verify.judge import throughput
@@ -161,6 +162,9 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int, devic
         return
     try:
         record.measured["cases"] = _run_groups(session, groups, seed, record)
+        if device is not None and device.described["sanitizer"] and not record.findings:
+            found, record.measured["memcheck"] = check_memory(session, groups[0].cases[-1], seed)
+            record.blame(found)
         if record.findings:
             return
         record.passed("CON", "NUM", "GRD", "MEM")

@@ -141,6 +141,14 @@ class Session:
         role = "execute" if interpreted else self._runs
         return self._threads[role].submit(self._execute, role, plan, inputs, where, poison)
 
+    def memcheck(self, plan: Plan, inputs: CaseInputs, where: str) -> dict[str, Any]:
+        """Run a plan once under the device's memory checker -> accesses, problem. Raises Rejected."""
+        raw = {tensor.name: tensor.raw for tensor in (*inputs.tensors, *inputs.cotangents)}
+        order = [buffer.argument for buffer in plan.buffers if buffer.argument is not None]
+        header = {"plan": plan.to_json(), "kernels": list(self.mechanism.kernels)}
+        answer, _ = self._ask("device", "memcheck", header, [raw[name] for name in order], where)
+        return answer
+
     def evaluate(
         self,
         function: str,

@@ -17,6 +17,7 @@ DESCRIBED = {
     "l2_bytes": None,
     "bus_bits": None,
     "memory_hertz": None,
+    "sanitizer": None,
 }
 
 
@@ -34,7 +35,7 @@ class StandIn(Handler):
 
 
 def open(source: bytes) -> StandIn:
-    return StandIn(on_cpu(source), "cpu")
+    return StandIn(source, on_cpu(source), "cpu")
 
 
 def kernel_form(kernels: Mapping[str, Any]) -> Any:
