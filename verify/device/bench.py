@@ -74,7 +74,10 @@ def measure(
     forms: Sequence[FormName] = FORMS,
     repetitions: int = REPETITIONS,
 ) -> Measured:
-    """Time `forms` at every shape. Raises Rejected where the mechanism cannot be traced."""
+    """Time `forms` at every shape. Raises Rejected where the mechanism cannot be traced.
+
+    `seed` is for counting work; what is timed has inputs that nobody can know beforehand.
+    """
     measured = Measured()
     for shape in shapes:
         bench = _Bench(session, device, shape, seed)
@@ -89,6 +92,9 @@ class _Bench:
     def __init__(self, session: Session, device: Device, shape: Mapping[str, int], seed: int) -> None:
         self._session, self._device, self._shape, self._seed = session, device, shape, seed
         self._stack = ExitStack()
+        # The operating system's randomness: nobody can know which inputs, sets, batches and results are meant.
+        self._chance = random.SystemRandom()
+        self._input_seed = self._chance.getrandbits(64)
         mechanism = session.mechanism
         self._case: Case = reference_case(mechanism.spec, shape)
         self._request: TraceRequest = dense_request(mechanism, self._case)
@@ -118,6 +124,7 @@ class _Bench:
             "shape": dict(self._case.sizes),
             "dtype": self._case.dtype,
             "tuning": 0,
+            "input_seed": f"{self._input_seed:016x}",
             "input_sets": INPUT_SETS,
             "forms": {name: {"n/a": why} for name, why in missing.items()}
             | {lane.form: _numbers(lane, timings[lane.form]) for lane in lanes if lane.form in timings},
@@ -180,7 +187,7 @@ class _Bench:
         return {
             "forms": [form],
             "sets": INPUT_SETS,
-            "seed": self._seed,
+            "seed": self._input_seed,
             "tensors": [
                 {
                     "name": name,
@@ -205,8 +212,7 @@ class _Bench:
         self, lanes: list[_Lane], missing: dict[FormName, str], repetitions: int, measured: Measured
     ) -> dict[str, Any]:
         """Time all lanes in turn; at one repetition, compare. Lanes that fail are taken out."""
-        # The operating system's randomness: no worker can know which sets, batches and results are meant.
-        chance = random.SystemRandom()
+        chance = self._chance
         looked_at = chance.randrange(repetitions)
         checked: dict[str, Any] = {}
         for repetition in range(repetitions):

@@ -82,7 +82,7 @@ def _measured(
     server: Server, mechanism: Mechanism, device: Device, forms: Sequence[FormName], repetitions: int
 ) -> Measured:
     shapes = SHAPES if device.kind == "cuda" else CPU_SHAPES
-    seed = derive(0, "bench", RULES_VERSION, mechanism.source_hash)
+    seed = derive(0, "bench", mechanism.source_hash)
     with Session(server, mechanism, LIMITS) as session:
         try:
             return measure(session, device, shapes=shapes, seed=seed, forms=forms, repetitions=repetitions)

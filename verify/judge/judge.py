@@ -162,7 +162,8 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int, devic
         return
     try:
         record.measured["cases"] = _run_groups(session, groups, seed, record)
-        if device is not None and device.described["sanitizer"] and not record.findings:
+        sanitizer = device is not None and device.described["sanitizer"] and record.depth == "full"
+        if sanitizer and not record.findings:
             found, record.measured["memcheck"] = check_memory(session, groups[0].cases[-1], seed)
             record.blame(found)
         if record.findings:
