@@ -92,7 +92,7 @@ class _Bench:
     def __init__(self, session: Session, device: Device, shape: Mapping[str, int], seed: int) -> None:
         self._session, self._device, self._shape, self._seed = session, device, shape, seed
         self._stack = ExitStack()
-        # The operating system's randomness: nobody can know which inputs, sets, batches and results are meant.
+        # The operating system's: nobody can know which inputs, sets, batches and results are meant.
         self._chance = random.SystemRandom()
         self._input_seed = self._chance.getrandbits(64)
         mechanism = session.mechanism

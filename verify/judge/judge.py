@@ -44,9 +44,6 @@ EVIDENCE = {
     "THR": "model",
     "ADM": "all",
 }
-ON_DEVICE = ("NUM", "GRD", "MEM")
-"""The stages whose evidence is the device's where plans run on one."""
-
 REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "MEM", "CMP", "THR")
 """The stages that admission asks for; none may be skipped."""
 
@@ -142,7 +139,10 @@ class Judge:
         device = self._device
         if device is not None:
             isolation = f"{isolation}; on the device {device.isolation}"
-            record.evidence = {**EVIDENCE, **dict.fromkeys((*ON_DEVICE, "THR"), device.name)}
+            record.evidence = {
+                stage: device.name if shown in ("interpreter", "model") else shown
+                for stage, shown in EVIDENCE.items()
+            }
             record.measured["environment"]["device"] = dict(device.described)
         limits = WORKER_LIMITS if device is None else DEVICE_LIMITS
         runs_on = None if device is None else device.server

@@ -48,6 +48,7 @@ def opened(server: Server, source: str) -> Session:
     return Session(server, mechanism, Limits())
 
 
+@pytest.mark.slow
 def test_kernels_are_timed_beside_their_definition(session: Session, stand_in: Device) -> None:
     found = measure(session, stand_in, shapes=(SHAPE,), seed=1, repetitions=2)
     (row,) = found.rows
@@ -277,6 +278,7 @@ def test_heads_that_other_sizes_follow_from_are_not_taken_alone(honest: str) -> 
     assert head_cuts(spec, {"H": 4, "G": 8}, Stream(5)) == {}
 
 
+@pytest.mark.slow
 def test_a_cpu_exercises_the_clock_on_definitions(session: Session) -> None:
     device = attach("cpu")
     try:
