@@ -91,7 +91,14 @@ def margins(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
     """Time the judge, stage by stage."""
-    run_in_environment(session, "-m", "verify", "bench", *session.posargs)
+    run_in_environment(session, "-m", "verify", "time", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a GPU, then time the skeletons on it and keep the numbers."""
+    run_in_environment(session, "-m", "pytest", "--gpu", "-m", "gpu", *session.posargs)
+    run_in_environment(session, "-m", "verify", "bench", "--device", "cuda", "--record")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The judge's command line: check, show, replay, explain, bench, gate, refresh.
+"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -6,30 +6,23 @@ required stage was skipped, 5 nothing to check, 130 interrupted. Results go to s
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import secrets
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from verify import rules
-from verify.errors import InfrastructureError
+from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
 
 if TYPE_CHECKING:
     from verify.judge.cache import CachingJudge
     from verify.judge.judge import Judge
-
-OK, REJECTED, USAGE, INFRASTRUCTURE, SKIPPED, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-
-P = ParamSpec("P")
 
 app = typer.Typer(
     add_completion=False,
@@ -45,6 +38,22 @@ class DepthName(StrEnum):
     static = "static"
     quick = "quick"
     full = "full"
+
+
+class DeviceName(StrEnum):
+    """Where kernels run."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class FormName(StrEnum):
+    """What `bench` can time."""
+
+    kernels = "kernels"
+    eager = "eager"
+    compiled = "compiled"
+    sdpa = "sdpa"
 
 
 Paths = Annotated[
@@ -66,46 +75,6 @@ WeakIsolation = Annotated[
 ]
 
 
-class Stop(Exception):
-    """End the command with an exit code and one closing sentence."""
-
-    def __init__(self, code: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Every way in which a command ends becomes one sentence on stderr and a documented exit code."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        code, sentence = OK, ""
-        try:
-            command(*args, **kwargs)
-        except Stop as stop:
-            code, sentence = stop.code, str(stop)
-        except KeyboardInterrupt:
-            code, sentence = INTERRUPTED, "interrupted; nothing that was finished is lost"
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = INFRASTRUCTURE
-        except OSError as error:
-            code = INFRASTRUCTURE
-            sentence = f"the machine said no: {error}. Check the path, its permissions and the free space."
-        except typer.Exit:
-            raise
-        except InfrastructureError as error:
-            code, sentence = INFRASTRUCTURE, f"the judge could not work: {error}"
-        except Exception:  # noqa: BLE001  the last line of defence
-            traceback.print_exc()
-            code, sentence = INFRASTRUCTURE, "this is a bug of the judge, not a statement about the mechanism"
-        if sentence:
-            print(sentence, file=sys.stderr)
-        raise typer.Exit(code)
-
-    return run
-
-
 @app.command()
 @guarded
 def check(
@@ -124,6 +93,9 @@ def check(
             min=0,
         ),
     ] = 0,
+    device: Annotated[
+        DeviceName, typer.Option(help="Where kernels run: in the interpreter (cpu), or on a GPU.")
+    ] = DeviceName.cpu,
 ) -> None:
     """Judge mechanisms. Every finding is printed; the exit code is the worst verdict's."""
     from verify.report import shown_json, verdict_lines
@@ -132,7 +104,8 @@ def check(
     if not files:
         raise Stop(NOTHING, f"nothing to check: no mechanism file under {', '.join(map(str, paths))}")
     verdicts = []
-    with judge_for(depth.value, cache=cache, require_isolation=not allow_weak_isolation) as judge:
+    strict = not allow_weak_isolation
+    with judge_for(depth.value, cache=cache, require_isolation=strict, device=device.value) as judge:
         for path in files:
             print(f"checking {path} at depth {depth.value}", file=sys.stderr)
             source = read_source(path)
@@ -236,14 +209,80 @@ def bench(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Mechanism files; default: the skeletons.")
     ] = None,
+    device: Annotated[
+        DeviceName, typer.Option(help="cuda; cpu only exercises the clock, on definitions.")
+    ] = DeviceName.cuda,
+    form: Annotated[
+        list[FormName] | None, typer.Option(help="What to time: may be given again; default: everything.")
+    ] = None,
+    repetitions: Annotated[int, typer.Option(help="Of each form at each shape.", min=1)] = 15,
+    record: Annotated[
+        bool, typer.Option(help="Keep the documents: beside a candidate, for skeletons in docs/measured/.")
+    ] = False,
+    as_json: Json = False,
+    output: Output = None,
+    allow_weak_isolation: Annotated[
+        bool,
+        typer.Option(help="Go on even where Landlock or seccomp is missing. Only for sources you trust."),
+    ] = False,
+) -> None:
+    """Time mechanisms on a device, at the reference shapes, beside their definitions."""
+    from verify.device import document as documents
+    from verify.device.attach import attach
+    from verify.device.bench import FORMS
+    from verify.judge.judge import Judge
+    from verify.sandbox.client import Server
+
+    if record and device is DeviceName.cpu:
+        raise Stop(USAGE, "expected --device cuda with --record, got cpu: times of a CPU are not kept")
+    files = find_mechanisms(paths or [templates_folder()])
+    if not files:
+        raise Stop(NOTHING, "nothing to time: no mechanism file there")
+    benched = []
+    with ExitStack() as stack:
+        attached = attach(device.value)
+        stack.callback(attached.server.close)
+        server = stack.enter_context(closing(Server()))
+        judge = Judge(server, require_isolation=not allow_weak_isolation)
+        for path in files:
+            print(f"timing {path} on {attached.described['name']}", file=sys.stderr)
+            benched.append(
+                documents.bench_file(
+                    path,
+                    read_source(path),
+                    judge=judge,
+                    server=server,
+                    device=attached,
+                    forms=tuple(one.value for one in form) if form else FORMS,
+                    repetitions=repetitions,
+                )
+            )
+        kept = documents.record(benched, attached.slug) if record else []
+    document = {"device": device.value, "mechanisms": [one.document for one in benched]}
+    lines = [line for one in benched for line in documents.document_lines(one)]
+    emit(document, lambda: lines, as_json, output)
+    rejected = sum(1 for one in benched if one.findings)
+    refused = sum(1 for one in benched if one.refused and not one.findings)
+    timed = len(benched) - rejected - refused
+    words = f"{timed} of {len(benched)} timed, {rejected} rejected, {refused} refused"
+    where = f"; {len(kept)} documents written" if record else ""
+    raise Stop(REJECTED if rejected else SKIPPED if refused else OK, f"{words}{where}.")
+
+
+@app.command()
+@guarded
+def time(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Mechanism files; default: the skeletons.")
+    ] = None,
     as_json: Json = False,
     output: Output = None,
     repeat: Annotated[int, typer.Option(help="Whole-process runs per depth.", min=1)] = 1,
 ) -> None:
-    """Time whole `check` processes per depth and print seconds per stage."""
-    from verify.bench import run_bench
+    """Time the judge: whole `check` processes per depth, and seconds per stage."""
+    from verify.time_judge import time_judge
 
-    document, lines = run_bench(find_mechanisms(paths or [templates_folder()]), repeat=repeat)
+    document, lines = time_judge(find_mechanisms(paths or [templates_folder()]), repeat=repeat)
     emit(document, lambda: lines, as_json, output)
     raise Stop(OK if document["holds"] else REJECTED, document["summary"])
 
@@ -325,8 +364,13 @@ def main() -> NoReturn:
 
 
 @contextmanager
-def judge_for(depth: str, *, cache: bool, require_isolation: bool) -> Iterator[CachingJudge]:
-    """A judge that starts its warm server only when a source is not in the cache."""
+def judge_for(
+    depth: str, *, cache: bool, require_isolation: bool, device: str = "cpu"
+) -> Iterator[CachingJudge]:
+    """A judge that starts its warm server only when a source is not in the cache.
+
+    What a device shows is never cached: the key does not say which device it was.
+    """
     from verify.judge.cache import CachingJudge, VerdictCache
 
     with ExitStack() as stack:
@@ -338,9 +382,16 @@ def judge_for(depth: str, *, cache: bool, require_isolation: bool) -> Iterator[C
                 return Judge(None)
             from verify.sandbox.client import Server
 
-            return Judge(stack.enter_context(closing(Server())), require_isolation=require_isolation)
+            attached = None
+            if device == "cuda":
+                from verify.device.attach import attach
 
-        yield CachingJudge(make, VerdictCache() if cache else None)
+                attached = attach("cuda")
+                stack.callback(attached.server.close)
+            server = stack.enter_context(closing(Server()))
+            return Judge(server, require_isolation=require_isolation, device=attached)
+
+        yield CachingJudge(make, VerdictCache() if cache and device == "cpu" else None)
 
 
 def find_mechanisms(paths: Sequence[Path]) -> list[Path]:
@@ -386,19 +437,6 @@ def _say(line: str) -> None:
 def templates_folder() -> Path:
     """Where the skeletons are."""
     return Path(__file__).resolve().parents[1] / "templates"
-
-
-def verdict_exit(verdict: Any, *, redrawn: bool = False) -> int:
-    """0 admitted or clean at its depth, 1 rejected, 3 where the machine gave up, 4 a required stage
-    skipped. A `redrawn` plan leaves out CMP and THR on purpose.
-    """
-    if verdict.admission == "rejected":
-        return REJECTED
-    if verdict.timed_out:
-        return INFRASTRUCTURE
-    if verdict.depth == "full" and verdict.admission != "admitted" and not redrawn:
-        return SKIPPED
-    return OK
 
 
 def emit(

@@ -43,3 +43,21 @@ def counterexample_lines(examples: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{example['got']:.6g} ({example['ratio']:.3g} x tolerance) at {example['case']}"
         for example in examples[:4]
     ]
+
+
+def row_lines(row: Mapping[str, Any]) -> list[str]:
+    """One shape: each form's median and interval, then the floor."""
+    shape = " ".join(f"{name}={size}" for name, size in row["shape"].items())
+    lines = [f"{shape}, {row['dtype']}, forward + backward:"]
+    for form, numbers in sorted(row["forms"].items()):
+        if "n/a" in numbers:
+            lines.append(f"  {form:9} n/a: {numbers['n/a']}")
+            continue
+        lines.append(
+            f"  {form:9} {numbers['microseconds']:.1f} us ({numbers['low']:.1f} to {numbers['high']:.1f}, "
+            f"{numbers['repetitions']} repetitions)" + (" REFUSED" if numbers["refused"] else "")
+        )
+    floor = row["floor"]
+    time = "n/a" if floor["microseconds"] is None else f"{floor['microseconds']:.1f} us"
+    lines.append(f"  {'floor':9} {time}: {floor['reason']}")
+    return lines

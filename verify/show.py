@@ -12,7 +12,7 @@ from typing import Any
 
 from verify.findings import STAGES
 from verify.judge.verdict import Verdict
-from verify.report import MARKS
+from verify.report import MARKS, row_lines
 from verify.source.static import Mechanism, check_static
 
 SHOWN = {
@@ -118,11 +118,18 @@ def _committed_verdict(file: Path, mechanism: Mechanism | None) -> tuple[Verdict
     return verdict, None
 
 
+def shown_by(evidence: str) -> str:
+    """What a verdict's evidence means, in words; empty where there is none."""
+    if evidence.startswith("device:"):
+        return f"the kernels run on {evidence.removeprefix('device:')}"
+    return SHOWN.get(evidence, "")
+
+
 def _claims(verdict: Verdict) -> list[str]:
     lines = []
     for stage in STAGES:
         if stage in verdict.stages:
-            shown = SHOWN.get(verdict.evidence.get(stage, ""), "")
+            shown = shown_by(verdict.evidence.get(stage, ""))
             lines.append(f"  {stage}  {MARKS[verdict.stages[stage]]:5} {shown}".rstrip())
     return lines
 
@@ -158,4 +165,6 @@ def _margins(measured: Mapping[str, Any]) -> list[str]:
                 f"  {row['device']}: at least {row['microseconds']:.0f} us forward + backward at {shape} "
                 "(predicted lower bound)"
             )
+        for row in numbers.get("rows", ()):
+            lines += [f"  {device}: {line}" for line in row_lines(row)]
     return ["", "Measured:", *lines] if lines else []

@@ -15,15 +15,14 @@ from typing import Any, Literal
 import torch
 
 from harness.mechanism.backends import (
-    DevicePlanRunner,
     EagerForm,
     InterpretedRunner,
     Plans,
     Runner,
-    carried,
     dtype_name,
     torch_dtype,
 )
+from verify.device.runner import DevicePlanRunner, carried
 from verify.plan.format import Plan
 from verify.plan.request import Layout
 from verify.source.contract import Spec, TensorSpec

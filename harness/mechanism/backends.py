@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-import triton.language as tl
 
+from verify.device.runner import Forward, carried
 from verify.oracle import definitions
 from verify.plan.executor import PlanExecutor
-from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
+from verify.plan.format import Plan, TensorRef
 from verify.plan.request import Layout, TraceRequest
 from verify.plan.tracer import kernel_signatures, trace
 from verify.source.contract import TensorSpec
 from verify.source.static import Mechanism, blank_out
-from verify.triton_cpu.launch import WorkLimits, load_kernels
+from verify.triton_cpu.launch import WorkLimits
 from verify.triton_cpu.memory import MemoryEvent
 
 MAX_PLANS = 512
@@ -151,19 +150,6 @@ def _check_result(what: str, ref: TensorRef | None, expected: Layout) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Forward:
-    """Results of forward, and what autograd must hold until backward.
-
-    `kept` are the buffers of `carried(plan)`, as uint8 tensors; `shared` those results whose memory is
-    among them.
-    """
-
-    results: tuple[torch.Tensor, ...]
-    kept: tuple[torch.Tensor, ...]
-    shared: tuple[torch.Tensor, ...]
-
-
 class Runner(Protocol):
     """Runs the two phases of a plan. `arguments` holds tensors by plan argument; results are dense."""
 
@@ -174,29 +160,6 @@ class Runner(Protocol):
         self, plan: Plan, arguments: Mapping[str, torch.Tensor], kept: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor | None, ...]:
         """One gradient per input, param and state; `arguments` has the cotangents too. `kept` is used up."""
-
-
-def carried(plan: Plan) -> tuple[int, ...]:
-    """The scratch buffers that backward takes over from forward, in ascending order."""
-    if plan.gradients is None:
-        return ()
-    before = _touched(plan.forward) | _buffers((*plan.residuals, plan.output, *plan.state))
-    after = _touched(plan.backward) | _buffers(plan.gradients)
-    return tuple(sorted(index for index in before & after if plan.buffers[index].argument is None))
-
-
-def _touched(steps: Sequence[Step]) -> set[int]:
-    touched: set[int] = set()
-    for step in steps:
-        if isinstance(step, Launch):
-            touched |= _buffers([value for _, value in step.arguments])
-        else:
-            touched |= _buffers([step.out, step.source] if isinstance(step, Copy) else [step.out])
-    return touched
-
-
-def _buffers(values: Sequence[Argument]) -> set[int]:
-    return {value.buffer for value in values if isinstance(value, TensorRef)}
 
 
 class KernelFault(RuntimeError):
@@ -263,102 +226,3 @@ def _from_bytes(data: bytes, ref: TensorRef) -> torch.Tensor:
     if not data:
         return torch.empty(ref.shape, dtype=dtype)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(ref.shape).clone()
-
-
-class DevicePlanRunner:
-    """Runs plans on a CUDA device: buffers from PyTorch's allocator, kernels compiled by Triton."""
-
-    def __init__(self, kernels: Mapping[str, Any]) -> None:
-        """`kernels` maps names to `triton.jit` functions, as `load_kernels` gives them."""
-        self._kernels = kernels
-
-    @classmethod
-    def of(cls, mechanism: Mechanism) -> DevicePlanRunner:
-        return cls(
-            load_kernels(
-                blank_out(mechanism.source, keep="kernels"), f"<mechanism {mechanism.source_hash[:8]}>"
-            )
-        )
-
-    def forward(self, plan: Plan, arguments: Mapping[str, torch.Tensor]) -> Forward:
-        memory = _Memory(plan, arguments)
-        self._run(plan.forward, memory)
-        keep = carried(plan)
-        kept = tuple(memory.whole(index) for index in keep)
-        refs = (plan.output, *plan.state)
-        results = tuple(memory.result(ref, refs[:number]) for number, ref in enumerate(refs))
-        shared = tuple(result for result, ref in zip(results, refs, strict=True) if ref.buffer in keep)
-        return Forward(results=results, kept=kept, shared=shared)
-
-    def backward(
-        self, plan: Plan, arguments: Mapping[str, torch.Tensor], kept: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor | None, ...]:
-        memory = _Memory(plan, arguments)
-        memory.restore(dict(zip(carried(plan), kept, strict=True)))
-        self._run(plan.backward, memory)
-        refs = plan.gradients or ()
-        carry = set(carried(plan))
-        gradients: list[torch.Tensor | None] = []
-        for number, ref in enumerate(refs):
-            if ref is None:
-                gradients.append(None)
-                continue
-            earlier = [other for other in refs[:number] if other is not None]
-            gradient = memory.result(ref, earlier)
-            gradients.append(gradient.clone() if ref.buffer in carry else gradient)
-        return tuple(gradients)
-
-    def _run(self, steps: Sequence[Step], memory: _Memory) -> None:
-        with torch.no_grad(), torch.cuda.device_of(memory.anchor):
-            for step in steps:
-                if isinstance(step, Fill):
-                    memory.view(step.out).fill_(step.value)
-                elif isinstance(step, Copy):
-                    memory.view(step.out).copy_(memory.view(step.source))
-                else:
-                    values = {name: _launch_value(value, memory) for name, value in step.arguments}
-                    self._kernels[step.kernel][step.grid](
-                        **values, num_warps=step.num_warps, num_stages=step.num_stages
-                    )
-
-
-def _launch_value(value: Argument, memory: _Memory) -> Any:
-    if isinstance(value, TensorRef):
-        return memory.view(value)
-    if isinstance(value, DtypeName):
-        return tl.int1 if value.name == "bool" else getattr(tl, value.name)
-    return value
-
-
-class _Memory:
-    """The buffers of a running plan: the caller's tensors, and scratch that is allocated when first used."""
-
-    def __init__(self, plan: Plan, arguments: Mapping[str, torch.Tensor]) -> None:
-        self._plan = plan
-        self._arguments = {plan.argument(name): tensor for name, tensor in arguments.items()}
-        self._scratch: dict[int, torch.Tensor] = {}
-        self.anchor: torch.Tensor = next(iter(self._arguments.values()))
-
-    def restore(self, kept: Mapping[int, torch.Tensor]) -> None:
-        self._scratch.update(kept)
-
-    def whole(self, index: int) -> torch.Tensor:
-        """A scratch buffer as bytes."""
-        if index not in self._scratch:
-            nbytes = self._plan.buffers[index].nbytes
-            self._scratch[index] = torch.empty(nbytes, dtype=torch.uint8, device=self.anchor.device)
-        return self._scratch[index]
-
-    def view(self, ref: TensorRef) -> torch.Tensor:
-        """The tensor `ref`; not an autograd view, so a caller may modify a result in place."""
-        buffer = self._arguments[ref.buffer] if ref.buffer in self._arguments else self.whole(ref.buffer)
-        start = buffer.storage_offset() * buffer.element_size()
-        tensor = torch.empty(0, dtype=getattr(torch, ref.dtype), device=buffer.device)
-        tensor.set_(buffer.untyped_storage(), start // ref.itemsize + ref.offset, ref.shape, ref.strides)
-        return tensor
-
-    def result(self, ref: TensorRef, earlier: Sequence[TensorRef]) -> torch.Tensor:
-        """The tensor `ref`, dense, in memory that it shares with no argument and no `earlier` result."""
-        tensor = self.view(ref)
-        shared = ref.buffer in self._arguments or any(ref.buffer == other.buffer for other in earlier)
-        return tensor.clone(memory_format=torch.contiguous_format) if shared else tensor.contiguous()

@@ -71,6 +71,9 @@ def test_five_mistakes_in_a_spec_are_five_findings_at_once(tmp_path: Path) -> No
         (["check", "--frob", str(SKELETON)], 2, "--frob"),
         (["explain", "NUM-OUTPT"], 2, "NUM-OUTPUT"),
         (["check", str(ROOT / "docs")], 5, "nothing to check"),
+        (["check", "--device", "tpu", str(SKELETON)], 2, "tpu"),
+        (["bench", "--device", "cpu", "--record", str(SKELETON)], 2, "times of a CPU are not kept"),
+        (["bench", "--form", "fastest", str(SKELETON)], 2, "fastest"),
     ],
 )
 def test_wrong_usage_ends_with_its_code_and_names_what_was_wrong(

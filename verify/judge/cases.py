@@ -292,7 +292,8 @@ def usual_sizes(spec: Spec, chosen: Mapping[str, int]) -> tuple[tuple[str, int],
     """
     sizes = dict(chosen)
     names = spec.head_dims()
-    sizes |= dict.fromkeys(names, round(chosen[HEADS] ** (1.0 / max(1, len(names)))))
+    even = round(chosen[HEADS] ** (1.0 / max(1, len(names))))
+    sizes |= {name: even for name in names if name not in chosen}
     return tuple((name, _clamp(sizes.get(name, OTHER_SIZE), spec.dims[name])) for name in spec.free_dims())
 
 

@@ -6,13 +6,17 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from verify.device.attach import LIMITS as DEVICE_LIMITS
+from verify.device.attach import Device
+from verify.device.bench import measure
+from verify.device.memcheck import check_memory
 from verify.errors import InfrastructureError
 from verify.findings import Finding, Status, in_order
 from verify.judge import throughput
@@ -91,6 +95,7 @@ class _Record:
     findings: list[Finding] = field(default_factory=list)
     properties: dict[str, Status] = field(default_factory=dict)
     behaviour: str | None = None
+    evidence: Mapping[str, str] = field(default_factory=lambda: EVIDENCE)
     measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}, "environment": environment()})
     redrawn: bool = False
 
@@ -113,11 +118,13 @@ class Judge:
     """Judges sources with one warm server. Not for use from several threads at once.
 
     `server` may be None for depth `static`. With `require_isolation`, a machine without Landlock and seccomp
-    raises IsolationError instead of judging.
+    raises IsolationError instead of judging. With `device`, kernels run there and THR is measured.
     """
 
-    def __init__(self, server: Server | None, *, require_isolation: bool = True) -> None:
-        self.server, self._require = server, require_isolation
+    def __init__(
+        self, server: Server | None, *, require_isolation: bool = True, device: Device | None = None
+    ) -> None:
+        self.server, self._require, self._device = server, require_isolation, device
 
     def check(
         self,
@@ -153,12 +160,22 @@ class Judge:
                 f"expected {FULL_ISOLATION} on this machine, got {isolation}; pass "
                 "--allow-weak-isolation only for sources you trust"
             )
-        with Session(self.server, mechanism, WORKER_LIMITS) as session:
-            _dynamic(self.server, session, record, seed)
+        device = self._device
+        if device is not None:
+            isolation = f"{isolation}; on the device {device.isolation}"
+            record.evidence = {
+                stage: device.name if shown in ("interpreter", "model") else shown
+                for stage, shown in EVIDENCE.items()
+            }
+            record.measured["environment"]["device"] = dict(device.described)
+        limits = WORKER_LIMITS if device is None else DEVICE_LIMITS
+        runs_on = None if device is None else device.server
+        with Session(self.server, mechanism, limits, device=runs_on) as session:
+            _dynamic(self.server, session, record, seed, device)
         return _verdict(record, digest, mechanism, seed, isolation=isolation)
 
 
-def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> None:
+def _dynamic(server: Server, session: Session, record: _Record, seed: int, device: Device | None) -> None:
     """CON on plans, NUM, GRD, MEM, then CMP and THR at full depth."""
     mechanism = session.mechanism
     groups = enumerate_groups(mechanism.spec, mechanism.tuning, seed=seed, depth=_case_depth(record.depth))
@@ -170,13 +187,17 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> No
         return
     try:
         record.measured["cases"] = _run_groups(session, groups, seed, record)
+        sanitizer = device is not None and device.described["sanitizer"] and record.depth == "full"
+        if sanitizer and not record.findings:
+            found, record.measured["memcheck"] = check_memory(session, groups[0].cases[-1], seed)
+            record.blame(found)
         if not record.findings:
             record.passed("CON", "NUM", "GRD", "MEM")
             _ask_properties(session, record, seed)
         if not record.findings:
             _ask_substance(server, session, record, seed)
         if not record.findings and compilation is not None:
-            _last_stages(session, compilation, record, seed)
+            _last_stages(session, compilation, record, seed, device)
         if not record.findings:
             record.blame(session.end())
     finally:
@@ -216,7 +237,9 @@ def _ask_substance(server: Server, session: Session, record: _Record, seed: int)
     record.passed("SUB")
 
 
-def _last_stages(session: Session, compilation: Compilation, record: _Record, seed: int) -> None:
+def _last_stages(
+    session: Session, compilation: Compilation, record: _Record, seed: int, device: Device | None
+) -> None:
     """CMP and THR, for a mechanism whose numbers are right."""
     began = time.monotonic()
     findings, reports = compilation.result()
@@ -227,6 +250,12 @@ def _last_stages(session: Session, compilation: Compilation, record: _Record, se
     began = time.monotonic()
     try:
         record.measured["throughput"] = throughput.estimate(session, seed)
+        if device is not None:
+            timed = measure(session, device, shapes=throughput.SHAPES, forms=("kernels",), seed=seed)
+            record.measured["timed"] = timed.rows
+            record.blame(timed.findings)
+            if timed.refused:
+                return
     except Rejected as rejected:
         record.blame([rejected.finding])
         return
@@ -296,6 +325,8 @@ def _verdict(
         behaviour=record.behaviour,
         measured=record.measured,
         evidence={
-            stage: EVIDENCE[stage] for stage, status in stages.items() if status == "pass" and stage != "ADM"
+            stage: record.evidence[stage]
+            for stage, status in stages.items()
+            if status == "pass" and stage != "ADM"
         },
     )

@@ -53,12 +53,17 @@ class Executed:
 WORKER_RULES = {
     "trace": ("CON-TRACE-FAILED", "the wrapper's tracing process"),
     "execute": ("NUM-KERNEL-FAILED", "the kernels' process"),
+    "device": ("NUM-KERNEL-FAILED", "the kernels' process on the device"),
     "oracle": ("CON-REFERENCE-FAILED", "the reference's process"),
 }
 
 
 class Session:
-    """Workers for one mechanism, one per role; each answers one question at a time, in order."""
+    """Workers for one mechanism, one per role; each answers one question at a time, in order.
+
+    With `device`, a server that has the role of that name, plans run there and not in the interpreter.
+    `roles` are those of the first server that are needed.
+    """
 
     def __init__(
         self,
@@ -66,17 +71,21 @@ class Session:
         mechanism: Mechanism,
         limits: Limits,
         *,
+        device: Server | None = None,
         roles: Sequence[str] = ("trace", "execute", "oracle"),
     ) -> None:
-        self._server, self._limits, self._roles = server, limits, roles
+        self._servers = dict.fromkeys(roles, server)
+        self._runs, self._limits = "execute", limits
+        if device is not None:
+            self._servers["device"], self._runs = device, "device"
         self.mechanism = mechanism
         self._workers: dict[str, Worker] = {}
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     def __enter__(self) -> Self:
-        for role in self._roles:
+        for role, server in self._servers.items():
             try:
-                self._workers[role] = self._server.worker(
+                self._workers[role] = server.worker(
                     role, source=self.mechanism.source.encode(), limits=self._limits
                 )
             except WorkerFailure as failure:
@@ -130,13 +139,30 @@ class Session:
             raise Rejected(Finding(rule="CON-PLAN", message=f"{error}", where=where)) from None
 
     def execute(
-        self, plan: Plan, inputs: CaseInputs, where: str, *, poison: int, way: Mapping[str, Any] | None = None
+        self,
+        plan: Plan,
+        inputs: CaseInputs,
+        where: str,
+        *,
+        poison: int,
+        interpreted: bool = False,
+        way: Mapping[str, Any] | None = None,
     ) -> Future[Executed]:
-        """Run a plan in the instrumented interpreter, in the background.
+        """Run a plan in the background, on the session's device or else in the instrumented interpreter.
 
-        `way` has the fields of `verify.plan.executor.Way` that differ from the plain way.
+        `interpreted` asks for the interpreter in any case: only it counts what kernels do. `way` has the
+        fields of `verify.plan.executor.Way` that differ from the plain way.
         """
-        return self._threads["execute"].submit(self._execute, plan, inputs, where, poison, way or {})
+        role = "execute" if interpreted else self._runs
+        return self._threads[role].submit(self._execute, role, plan, inputs, where, poison, way or {})
+
+    def memcheck(self, plan: Plan, inputs: CaseInputs, where: str) -> dict[str, Any]:
+        """Run a plan once under the device's memory checker -> accesses, problem. Raises Rejected."""
+        raw = {tensor.name: tensor.raw for tensor in (*inputs.tensors, *inputs.cotangents)}
+        order = [buffer.argument for buffer in plan.buffers if buffer.argument is not None]
+        header = {"plan": plan.to_json(), "kernels": list(self.mechanism.kernels)}
+        answer, _ = self._ask("device", "memcheck", header, [raw[name] for name in order], where)
+        return answer
 
     def evaluate(
         self,
@@ -157,7 +183,7 @@ class Session:
         )
 
     def _execute(
-        self, plan: Plan, inputs: CaseInputs, where: str, poison: int, way: Mapping[str, Any]
+        self, role: str, plan: Plan, inputs: CaseInputs, where: str, poison: int, way: Mapping[str, Any]
     ) -> Executed:
         spec = self.mechanism.spec
         tensors = (*inputs.tensors, *inputs.cotangents)
@@ -165,7 +191,7 @@ class Session:
         order = [buffer.argument for buffer in plan.buffers if buffer.argument is not None]
         names = ([entry.name for entry in spec.state], [entry.name for entry in spec.differentiated])
         header, blobs = self._ask(
-            "execute",
+            role,
             "run",
             {
                 "plan": plan.to_json(),

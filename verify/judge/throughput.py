@@ -33,31 +33,35 @@ def estimate(session: Session, seed: int) -> list[dict[str, Any]]:
     """One row per reference shape, forward + backward in bfloat16. Raises Rejected where a run fails."""
     rows = []
     for shape in SHAPES:
-        lengths = (128, 256, 384)
-        flops = [_count(session, length, shape["D"], seed) for length in lengths]
-        kernels = sorted({name for counts in flops for name in counts})
-        per_kernel = {
-            name: max(0.0, _extend(lengths, [counts.get(name, 0.0) for counts in flops], shape["T"]))
-            for name in kernels
-        }
-        plan = _plan(session, shape)
-        spec = session.mechanism.spec
-        times = shape["B"] * _heads(spec, shape) / _heads(spec, {**shape, "H": 1})
-        rows.append(_roofline(plan, {name: times * done for name, done in per_kernel.items()}, shape))
+        flops = dot_flops(session, shape, seed)
+        rows.append(_roofline(_plan(session, shape), flops, shape))
     return rows
+
+
+def dot_flops(session: Session, shape: Mapping[str, int], seed: int) -> dict[str, float]:
+    """Tensor-core FLOPs by kernel at a reference shape. Raises Rejected."""
+    lengths = (128, 256, 384)
+    flops = [_count(session, length, shape["D"], seed) for length in lengths]
+    kernels = sorted({name for counts in flops for name in counts})
+    spec = session.mechanism.spec
+    times = shape["B"] * _heads(spec, shape) / _heads(spec, {**shape, "H": 1})
+    return {
+        name: times * max(0.0, _extend(lengths, [counts.get(name, 0.0) for counts in flops], shape["T"]))
+        for name in kernels
+    }
 
 
 def _heads(spec: Spec, shape: Mapping[str, int]) -> int:
     """How many heads the case of this shape has; 1 for a mechanism without heads."""
-    return spec.resolve(_case(spec, shape).size_map).get("H", 1)
+    return spec.resolve(reference_case(spec, shape).size_map).get("H", 1)
 
 
 def _count(session: Session, length: int, head: int, seed: int) -> dict[str, float]:
     """Dot FLOPs by kernel for one batch entry and one head, or as few heads as there may be."""
-    case = _case(session.mechanism.spec, {"B": 1, "T": length, "H": 1, "D": head})
+    case = reference_case(session.mechanism.spec, {"B": 1, "T": length, "H": 1, "D": head})
     inputs = draw_inputs(session.mechanism.spec, case, seed)
     plan = session.trace(trace_request(session.mechanism, case, inputs), case.label)
-    counters = session.execute(plan, inputs, case.label, poison=0xFF).result().counters
+    counters = session.execute(plan, inputs, case.label, poison=0xFF, interpreted=True).result().counters
     return {name: float(row["dot_flops"]) for name, row in counters["kernels"].items()}
 
 
@@ -65,14 +69,20 @@ def _extend(lengths: tuple[int, ...], counts: list[float], length: int) -> float
     return float(np.polyval(np.polyfit(np.array(lengths, float) / length, np.array(counts), 2), 1.0))
 
 
-def _case(spec: Spec, shape: Mapping[str, int]) -> Case:
+def reference_case(spec: Spec, shape: Mapping[str, int]) -> Case:
+    """The case in bfloat16 at a reference shape, as far as the SPEC allows its sizes.
+
+    Where H is a product of groups and their queries, every group has one query.
+    """
     chosen = {**shape, "K": shape["D"], "V": shape["D"]}
+    names = spec.head_dims()
+    chosen |= dict.fromkeys(names, 1) | dict.fromkeys(names[:1], shape["H"])
     return Case(sizes=usual_sizes(spec, chosen), dtype="bfloat16")
 
 
 def _plan(session: Session, shape: Mapping[str, int]) -> Plan:
     """The plan at the full shape; only layouts are needed, no data is made."""
-    case = _case(session.mechanism.spec, shape)
+    case = reference_case(session.mechanism.spec, shape)
     return session.trace(dense_request(session.mechanism, case), f"T={shape['T']}, bfloat16")
 
 

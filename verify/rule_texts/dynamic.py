@@ -390,6 +390,14 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
         "output differs between poisons",
     ),
     (
+        "MEM-DEVICE-FAULT",
+        "The device stopped a kernel",
+        "No kernel makes the device report an illegal or misaligned access.",
+        "What follows such a fault on the device is undefined.",
+        "Mask the access; check the offsets at that shape.",
+        "CUDA error: an illegal memory access was encountered",
+    ),
+    (
         "CMP-ERROR",
         "A kernel does not compile",
         "Every kernel compiles for sm_80, sm_90, sm_100 and gfx942.",
@@ -428,6 +436,22 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
         "TF32 keeps 10 bits; float32 runs prove semantics.",
         'Add input_precision="ieee".',
         "tl.dot(a, b)",
+    ),
+    (
+        "THR-BELOW-ROOFLINE",
+        "Faster than the device can be",
+        "A run takes at least as long as moving its inputs and outputs, or its own products, at peak rates.",
+        "A shorter time shows that the work was not done at that size.",
+        "Compute every result at every size.",
+        "the kernels take 21 us; expected at least 64 us",
+    ),
+    (
+        "THR-OUTPUT",
+        "A timed run left wrong results",
+        "A part of the results of a timed run, drawn afterwards, equals the float64 definition.",
+        "What is timed must be what was judged; a cached or skipped result costs nothing.",
+        "Compute every result in every run, from that run's inputs.",
+        "output: what a timed run left differs from the definition by 812 tolerances",
     ),
     (
         "ADM-TIMEOUT",

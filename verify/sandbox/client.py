@@ -63,7 +63,7 @@ class Role:
     """A module with `open(source: bytes) -> Handler`, and the profile its workers are confined by."""
 
     module: str
-    profile: Literal["closed", "compile"] = "closed"
+    profile: Literal["closed", "compile", "device"] = "closed"
 
 
 ROLES: Mapping[str, Role] = {
@@ -78,7 +78,8 @@ class Server:
     """One warm process that forks workers. `start` returns at once; the first `worker` waits until it is
     ready.
 
-    `preload` names modules imported before the first fork. Workers may be asked for, used and ended from
+    `preload` names modules imported before the first fork; `keep` environment variables of ours that it may
+    see. Workers may be asked for, used and ended from
     several threads; several servers may exist.
     """
 
@@ -87,9 +88,11 @@ class Server:
         *,
         roles: Mapping[str, Role] = ROLES,
         preload: Sequence[str] = ("numpy", "torch", "triton", "triton.language"),
+        keep: Sequence[str] = (),
     ) -> None:
         self._roles = dict(roles)
         self._preload = tuple(preload)
+        self._keep = tuple(keep)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
@@ -113,7 +116,7 @@ class Server:
         # everything.
         self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command,
-            env=_server_environment(),
+            env=_server_environment(self._keep),
             cwd="/",
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
@@ -238,10 +241,10 @@ class Server:
         return f"Its log ends with: {printable(tail.strip()) or '(empty)'}"
 
 
-def _server_environment() -> dict[str, str]:
+def _server_environment(keep: Sequence[str]) -> dict[str, str]:
     """All the environment there is: nothing of the user's can change a verdict or be read by a candidate.
 
-    LD_LIBRARY_PATH is kept because some interpreters do not start without it.
+    LD_LIBRARY_PATH is kept because some interpreters do not start without it, and what `keep` names.
     """
     fixed = {
         "PATH": "/usr/bin:/bin",
@@ -252,7 +255,7 @@ def _server_environment() -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", *keep) if name in os.environ}
     return {**fixed, **kept}
 
 

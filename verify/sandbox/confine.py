@@ -14,7 +14,10 @@ Two layers, each enough to stop the common escapes:
   the system.
 
 Profile "closed" opens nothing for writing, starts no process, has no socket call. Profile "compile" may also
-run the executables of the Triton wheel and write below its scratch folder.
+run the executables of the Triton wheel and write below its scratch folder. Profile "device" drives a GPU:
+the driver opens devices, maps what it likes and speaks ioctl, so there is no seccomp filter and no limit on
+address space; Landlock still keeps its writes to the scratch folder and /dev. No candidate's wrapper runs in
+it.
 
 Beside the layers: resource limits, no capabilities (root keeps only "may read"), not dumpable, killed with
 the server.
@@ -35,8 +38,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-Profile = Literal["closed", "compile"]
-PROFILES: tuple[Profile, ...] = ("closed", "compile")
+Profile = Literal["closed", "compile", "device"]
+PROFILES: tuple[Profile, ...] = ("closed", "compile", "device")
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_GET_NAME = 1, 4, 15, 16
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_SET_VMA = 36, 38, 0x53564D41
@@ -102,6 +105,18 @@ _SYSTEM_READABLE = (
 )
 
 
+# What chooses a device, and what finds its driver and the host's compiler.
+DEVICE_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "LD_LIBRARY_PATH",
+    "TRITON_LIBCUDA_PATH",
+    "CC",
+)
+
+
 class ConfinementError(Exception):
     """A layer that held in the server's probe could not be applied."""
 
@@ -112,7 +127,8 @@ class Confinement:
 
     `layers`: the layers that must hold, of `available_layers`. `readable`: files and folders, beside those of
     the system. `executable`: folders whose files may be run, `scratch`: the folder to write in (both
-    "compile" only). `memory_bytes`: beyond what is mapped at the fork.
+    "compile" only; "device" writes in its scratch folder and may run anything). `memory_bytes`: beyond what
+    is mapped at the fork.
     """
 
     profile: Profile
@@ -140,12 +156,13 @@ def confine(settings: Confinement, prepared: Any) -> None:
     """
     _limit_resources(settings)
     _drop_capabilities()
-    _set_environment(settings.scratch)
+    _set_environment(settings)
     os.chdir(settings.scratch or "/")
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_DUMPABLE, 0)
+    if settings.profile != "device":  # the driver reads its own /proc entries, which would be root's
+        _prctl(_PR_SET_DUMPABLE, 0)
     ruleset = landlock_ruleset(settings) if "landlock" in settings.layers else None
-    if "seccomp" in settings.layers:
+    if "seccomp" in settings.layers and settings.profile != "device":
         _load_filter(prepared)
     if ruleset is not None:
         _restrict_self(ruleset)
@@ -179,8 +196,14 @@ def _limit_resources(settings: Confinement) -> None:
         resource.RLIMIT_MEMLOCK: (0, 0),
         resource.RLIMIT_MSGQUEUE: (0, 0),
     }
+    if settings.profile == "device":
+        # Unified addressing reserves as much as all memory there is; pinned memory is locked memory.
+        for name in (resource.RLIMIT_AS, resource.RLIMIT_MEMLOCK):
+            del limits[name]
+        limits[resource.RLIMIT_NOFILE] = (4096,) * 2
+        limits[resource.RLIMIT_FSIZE] = (16 << 30,) * 2
     if (
-        os.getuid() != 0
+        os.getuid() != 0 and settings.profile != "device"
     ):  # counts all of the user's threads and does not bind root; /proc/loadavg: "... 1/345 ..."
         threads = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].split("/")[1])
         limits[resource.RLIMIT_NPROC] = (threads + 256,) * 2
@@ -203,12 +226,21 @@ def _drop_capabilities() -> None:
     _check("capset", _libc().capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)))
 
 
-def _set_environment(scratch: str | None) -> None:
+def _set_environment(settings: Confinement) -> None:
+    scratch = settings.scratch
+    names = DEVICE_VARIABLES if settings.profile == "device" else ()
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.clear()
+    os.environ.update(kept)
     os.environ.update({"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
     if scratch is not None:
         folders = dict.fromkeys(("HOME", "TMPDIR", "TRITON_HOME"), scratch)
         os.environ.update({"PATH": "/usr/bin:/bin", "TRITON_CACHE_DIR": f"{scratch}/cache", **folders})
+    if settings.profile == "device":
+        os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        os.environ["CUDA_CACHE_PATH"] = f"{scratch}/driver"
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{scratch}/inductor"
+        os.environ["USER"] = "worker"  # asked for where the user has no name
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -225,9 +257,11 @@ def _seccomp() -> Any:
 
 
 def prepare_filter(profile: Profile) -> Any:
-    """The seccomp filter of a profile (a pyseccomp.SyscallFilter), or None without libseccomp."""
+    """The seccomp filter of a profile (a pyseccomp.SyscallFilter); None without libseccomp and for
+    "device".
+    """
     seccomp = _seccomp()
-    if seccomp is None:
+    if seccomp is None or profile == "device":
         return None
     built = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
     built.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
@@ -327,6 +361,11 @@ def landlock_ruleset(settings: Confinement) -> int:
             os.close(descriptor)
 
     allow((*_SYSTEM_READABLE, *settings.readable), _READ_FILE | _READ_DIR)
+    if settings.profile == "device":
+        allow(("/",), _READ_FILE | _READ_DIR | _EXECUTE)
+        allow(("/dev",), handled)
+        if settings.scratch is not None:
+            allow((settings.scratch,), handled)
     if settings.profile == "compile":
         loaders = [str(path) for folder in ("/lib64", "/lib") for path in Path(folder).glob("ld-*.so*")]
         allow((*settings.executable, *loaders), _READ_FILE | _READ_DIR | _EXECUTE)

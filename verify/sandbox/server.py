@@ -108,7 +108,7 @@ class _Server:
     def _spawn(self, request: Mapping[str, Any]) -> None:
         name = request["role"]
         profile: confine.Profile = self._roles[name]["profile"]
-        scratch = tempfile.mkdtemp(dir=self._scratch) if profile == "compile" else None
+        scratch = None if profile == "closed" else tempfile.mkdtemp(dir=self._scratch)
         settings = confine.Confinement(
             profile=profile,
             layers=self._layers,

@@ -1,74 +1,25 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
 from harness.mechanism import BoundMechanism, load_source
 from harness.mechanism.autograd import _Call, _KernelFunction
-from harness.mechanism.backends import (
-    MAX_PLANS,
-    DevicePlanRunner,
-    KernelFault,
-    carried,
-    dtype_name,
-    layout_of,
-)
+from harness.mechanism.backends import MAX_PLANS, KernelFault, layout_of
 from tests.harness.mechanism.conftest import FADING, call, tensors
+from tests.verify.device.on_cpu import OnCpu
+from verify.device.runner import DevicePlanRunner, carried
 from verify.plan.format import BufferDecl, Copy, Fill, Plan, TensorRef
 from verify.source.static import blank_out
-from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, load_kernels, run_launch
-from verify.triton_cpu.memory import Arena
+from verify.triton_cpu.launch import load_kernels
 
 
 def ref(buffer: int, *shape: int, dtype: str = "float32", offset: int = 0) -> TensorRef:
     strides = tuple(torch.empty(shape, device="meta").stride())
     return TensorRef(buffer=buffer, dtype=dtype, shape=shape, strides=strides, offset=offset)
-
-
-class OnCpu:
-    """Stands for a compiled kernel: takes torch tensors by name, works on their memory in our interpreter."""
-
-    def __init__(self, kernel: Any) -> None:
-        self.kernel = kernel
-
-    def __getitem__(self, grid: tuple[int, int, int]) -> Callable[..., None]:
-        def launch(*, num_warps: int, num_stages: int, **values: Any) -> None:
-            assert num_warps in (1, 4)
-            assert num_stages == 3
-            storages = {
-                v.untyped_storage().data_ptr(): v for v in values.values() if isinstance(v, torch.Tensor)
-            }
-            data = {
-                key: torch.empty(0, dtype=torch.uint8).set_(v.untyped_storage())
-                for key, v in storages.items()
-            }
-            arena = Arena()
-            buffers = {key: arena.add(str(key), len(raw), written=True) for key, raw in data.items()}
-            arena.freeze(0)
-            for key, raw in data.items():
-                buffers[key].bytes[:] = raw.numpy()
-            arguments = {
-                name: PointerArg(
-                    buffer=buffers[value.untyped_storage().data_ptr()],
-                    byte_offset=value.storage_offset() * value.element_size(),
-                    dtype=dtype_name(value.dtype),
-                )
-                if isinstance(value, torch.Tensor)
-                else value
-                for name, value in values.items()
-            }
-            run_launch(
-                self.kernel, arguments, grid=grid, arena=arena, counters=Counters(), limits=WorkLimits()
-            )
-            assert arena.events == ()
-            for key, raw in data.items():
-                raw.copy_(torch.from_numpy(buffers[key].bytes))
-
-        return launch
 
 
 def device_runner_on_cpu(bound: BoundMechanism) -> DevicePlanRunner:

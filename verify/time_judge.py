@@ -1,7 +1,7 @@
 """How long a verdict takes: whole `check` processes per depth, and the seconds of each stage inside.
 
 The limits are promises of the tool (static 1 s, quick 8 s, full 60 s, unchanged 0.5 s); a median above its
-limit fails the bench.
+limit fails the command.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 LIMITS = {"static": 1.0, "quick": 8.0, "full": 60.0, "unchanged": 0.5}
 
 
-def run_bench(files: Sequence[Path], *, repeat: int) -> tuple[dict[str, Any], list[str]]:
+def time_judge(files: Sequence[Path], *, repeat: int) -> tuple[dict[str, Any], list[str]]:
     """Time every file at every depth. Returns the JSON document and a table."""
     rows = []
     for file in files:
