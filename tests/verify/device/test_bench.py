@@ -19,12 +19,13 @@ from tests.verify.device.test_execution import STORE
 from verify.device import document
 from verify.device.attach import CPU_ROLES, Device, attach
 from verify.device.bench import measure
-from verify.device.document import Benched, place_of, record
+from verify.device.document import Benched, bench_file, place_of, record
 from verify.device.facts import facts_of
 from verify.device.hardware import FLUSH_BYTES, CpuDevice
 from verify.device.sampling import Sampler, Stale, head_cuts, heads_are_alone
 from verify.device.timed import DefinitionForm, KernelForm, TimedHandler, draw
 from verify.judge.contract_checks import dense_request
+from verify.judge.judge import Judge
 from verify.judge.random import Stream
 from verify.judge.session import Session
 from verify.judge.throughput import reference_case
@@ -308,6 +309,14 @@ def test_a_definition_compiles_as_one_graph(
         results[form] = worker.handler._forms[form].results()
     for name, expected in results["eager"].items():
         torch.testing.assert_close(results["compiled"][name], expected)
+
+
+def test_nothing_is_timed_before_it_is_clean(server: Server, stand_in: Device, honest: str) -> None:
+    wrong = honest.replace(STORE, "0.0 * o.to(o_ptr.dtype.element_ty), mask=columns < V)").encode()
+    found = bench_file(Path("m.py"), wrong, judge=Judge(server), server=server, device=stand_in)
+    assert "NUM-OUTPUT" in {finding.rule for finding in found.findings}
+    assert found.document["rows"] == []
+    assert found.refused
 
 
 def benched(path: Path, skeleton: str | None, **more: Any) -> Benched:
