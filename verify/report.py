@@ -13,7 +13,7 @@ FINDINGS_SHOWN = 12
 
 
 def verdict_lines(path: str, verdict: Verdict) -> list[str]:
-    """One line of stages, then the findings, then the counterexamples with their values."""
+    """One line of stages, then the findings, the counterexamples with their values, and what was timed."""
     stages = "  ".join(
         f"{stage} {MARKS[verdict.stages[stage]]}" for stage in STAGES if stage in verdict.stages
     )
@@ -22,6 +22,7 @@ def verdict_lines(path: str, verdict: Verdict) -> list[str]:
     if len(verdict.findings) > FINDINGS_SHOWN:
         lines.append(f"  ... and {len(verdict.findings) - FINDINGS_SHOWN} more findings of the same run")
     lines += [f"  {line}" for line in counterexample_lines(verdict.measured.get("counterexamples", ()))]
+    lines += [f"  {line}" for row in verdict.measured.get("timed", ()) for line in row_lines(row)]
     return lines
 
 

@@ -19,11 +19,13 @@ from tests.verify.device.test_execution import STORE
 from verify.device import document
 from verify.device.attach import CPU_ROLES, Device, attach
 from verify.device.bench import measure
-from verify.device.document import Benched, place_of, record
-from verify.device.hardware import CpuDevice
+from verify.device.document import Benched, bench_file, place_of, record
+from verify.device.facts import facts_of
+from verify.device.hardware import FLUSH_BYTES, CpuDevice
 from verify.device.sampling import Sampler, Stale, head_cuts, heads_are_alone
 from verify.device.timed import DefinitionForm, KernelForm, TimedHandler, draw
 from verify.judge.contract_checks import dense_request
+from verify.judge.judge import Judge
 from verify.judge.random import Stream
 from verify.judge.session import Session
 from verify.judge.throughput import reference_case
@@ -309,6 +311,14 @@ def test_a_definition_compiles_as_one_graph(
         torch.testing.assert_close(results["compiled"][name], expected)
 
 
+def test_nothing_is_timed_before_it_is_clean(server: Server, stand_in: Device, honest: str) -> None:
+    wrong = honest.replace(STORE, "0.0 * o.to(o_ptr.dtype.element_ty), mask=columns < V)").encode()
+    found = bench_file(Path("m.py"), wrong, judge=Judge(server), server=server, device=stand_in)
+    assert "NUM-OUTPUT" in {finding.rule for finding in found.findings}
+    assert found.document["rows"] == []
+    assert found.refused
+
+
 def benched(path: Path, skeleton: str | None, **more: Any) -> Benched:
     made = Benched(path=path, document={"skeleton": skeleton, "rows": []}, findings=(), refused=())
     return replace(made, **more)
@@ -341,12 +351,14 @@ def test_documents_are_kept_beside_candidates_and_under_docs_for_skeletons(
     assert place_of(loose, "linear_state/v1/ungated", "some-gpu") is None
 
 
-def test_flushing_a_cpu_writes_more_than_its_caches() -> None:
+def test_flushing_overwrites_a_buffer_larger_than_the_caches_of_known_devices() -> None:
     device = CpuDevice()
     device._scratch.fill_(1)
     device.flush()
-    assert int(device._scratch.sum()) == 0
-    assert device._scratch.numel() >= 256 << 20
+    assert int(device._scratch.count_nonzero()) == 0
+    known = facts_of({"name": "NVIDIA H200", "l2_bytes": None})
+    assert known.l2_bytes is not None
+    assert known.l2_bytes < FLUSH_BYTES
 
 
 def test_loading_the_roles_of_a_device_asks_for_none() -> None:
