@@ -15,7 +15,7 @@ import numpy as np
 from verify.dtypes import Float64
 from verify.judge.cases import Case
 from verify.judge.experiment import rms
-from verify.judge.inputs import CaseInputs, draw_inputs
+from verify.judge.inputs import CaseInputs, Tensor, draw, draw_inputs, replaced
 from verify.judge.random import Stream
 from verify.judge.session import Rejected, Session, oracle_blobs
 from verify.seeds import derive
@@ -28,6 +28,11 @@ NUMBERS = 16
 
 SAME = 1e-3
 """Outputs closer than this, relative to their size, are one mechanism: noise is no invention."""
+
+LOOSELY = 1e-2
+"""The same for a free mechanism beside a released one, once a factor is fitted; and the influence below which
+an input of it is left out.
+"""
 
 MOST_ASSIGNMENTS = 24
 
@@ -63,20 +68,42 @@ def signature(spec: Spec) -> tuple[object, ...]:
     return (len(spec.inputs), *tensors, spec.output.shape(sizes))
 
 
-def same_as_known(session: Session, known: Session) -> bool:
-    """Does the known mechanism, under some assignment of inputs, compute the candidate's output?"""
+def same_as_known(session: Session, known: Session, *, loosely: bool) -> bool:
+    """Does the known mechanism, under some assignment of inputs, compute the candidate's output?
+
+    `loosely` fits one factor, and leaves out inputs and params that hardly matter. Raises Rejected.
+    """
     inputs = case_inputs(session.mechanism.spec)
-    expected: Float64 | None = None
-    for assigned in itertools.islice(_assignments(inputs, known.mechanism.spec), MOST_ASSIGNMENTS):
-        if expected is None:
-            expected = outputs_on(session, inputs)
+    expected = outputs_on(session, inputs)
+    limit = (LOOSELY if loosely else SAME) * rms(expected)
+    kept = _that_matter(session, inputs, expected) if loosely else inputs
+    for assigned in itertools.islice(_assignments(kept, known.mechanism.spec), MOST_ASSIGNMENTS):
         try:
             got = outputs_on(known, assigned)
         except Rejected:
             continue
-        if got.shape == expected.shape and rms(got - expected) <= SAME * rms(expected):
+        if got.shape != expected.shape:
+            continue
+        size = float(np.sum(got * got))
+        factor = float(np.sum(got * expected)) / size if loosely and size > 0.0 else 1.0
+        if rms(factor * got - expected) <= limit:
             return True
     return False
+
+
+def _that_matter(session: Session, inputs: CaseInputs, expected: Float64) -> CaseInputs:
+    """The inputs and params that the output follows by more than LOOSELY."""
+
+    def matters(tensor: Tensor) -> bool:
+        stream = Stream(derive(0, "behaviour", "other", tensor.name))
+        other = {tensor.name: draw(stream, tensor.domain, tensor.values.shape)}
+        return rms(outputs_on(session, replaced(inputs, other)) - expected) > LOOSELY * rms(expected)
+
+    return replace(
+        inputs,
+        inputs=tuple(tensor for tensor in inputs.inputs if matters(tensor)),
+        params=tuple(tensor for tensor in inputs.params if matters(tensor)),
+    )
 
 
 def case_inputs(spec: Spec) -> CaseInputs:
@@ -124,17 +151,29 @@ def _assignments(inputs: CaseInputs, known: Spec) -> Iterator[CaseInputs]:
     """The candidate's inputs and params in every order that fits the known SPEC; states of it are zero."""
     if len(inputs.inputs) != len(known.inputs) or len(inputs.params) != len(known.params):
         return
-    for order in itertools.permutations(inputs.inputs):
-        if [tensor.domain for tensor in order] != [entry.domain for entry in known.inputs]:
-            continue
-        for others in itertools.permutations(inputs.params):
-            if [tensor.domain for tensor in others] != [entry.domain for entry in known.params]:
-                continue
+    for order in _in_order(inputs.inputs, known.inputs):
+        for others in _in_order(inputs.params, known.params):
             tensors = [*order, *others, inputs.d_output]
             for sizes in _fitting(known, [tensor.values.shape for tensor in tensors]):
                 case = Case(sizes=tuple(sizes.items()), dtype="float32", state="zero")
                 drawn = draw_inputs(known, case, 0)
                 yield replace(drawn, inputs=order, params=others)
+
+
+def _in_order(tensors: Sequence[Tensor], entries: Sequence[TensorSpec]) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors in every order in which their domains fit. A decay may be given as itself or as its log."""
+    for order in itertools.permutations(tensors):
+        fitted = [_as_domain(tensor, entry.domain) for tensor, entry in zip(order, entries, strict=True)]
+        if all(tensor is not None for tensor in fitted):
+            yield tuple(tensor for tensor in fitted if tensor is not None)
+
+
+def _as_domain(tensor: Tensor, domain: str) -> Tensor | None:
+    if tensor.domain == domain:
+        return tensor
+    if (tensor.domain, domain) == ("unit_interval", "log_decay"):
+        return replace(tensor, domain=domain, values=np.log(np.maximum(tensor.values, 1e-30)))
+    return None
 
 
 def _fitting(known: Spec, shapes: Sequence[tuple[int, ...]]) -> Iterator[Mapping[str, int]]:

@@ -3,7 +3,7 @@
 Each property is asked twice: of the reference in float64, where it must hold to rounding, since nobody else
 asks whether the definition itself looks ahead; and of the kernels, under the float32 tolerance. A property
 that cannot apply (no state, not causal, heads that the reference mixes) is `n/a`, derived here and never
-declared.
+declared; one that the depth does not ask is `skip`.
 """
 
 from __future__ import annotations
@@ -16,30 +16,14 @@ import numpy as np
 
 from verify.dtypes import Float64
 from verify.findings import Finding, Status
-from verify.judge.cases import Case, Planner
-from verify.judge.experiment import (
-    Experiment,
-    Index,
-    Results,
-    entries_of,
-    error_ratio,
-    finite,
-    joined,
-    rms,
-)
+from verify.judge.cases import LONG, Case, Planner
+from verify.judge.experiment import Experiment, Results, entries_of, finite, joined, rms
 from verify.judge.inputs import CaseInputs, replaced
 from verify.judge.random import Stream
-from verify.judge.runs import ADMIT_SHARE
 from verify.judge.session import Session
-from verify.judge.tolerance import Truth
+from verify.judge.unmoved import EXACT, Kept, Unmoved
 from verify.seeds import derive
-from verify.source.contract import BATCH, HEADS, TIME, Spec, TensorSpec
-
-EXACT = 1e-9
-"""What float64 rounding may change in the reference, relative to the larger of both results."""
-
-SCALES = (1000.0, 32.0, 1.0)
-"""How large an altered part is; the largest for which the reference stays finite in float32."""
+from verify.source.contract import BATCH, HEADS, TIME, Spec
 
 PROPERTIES = ("causal", "prefix", "batch", "heads", "resume", "impulse")
 
@@ -57,84 +41,265 @@ class Properties:
             self.statuses[name] = "fail" if findings else "pass"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """The part of every tensor that must not notice the rest: which entries, by dimension.
-
-    Tensors without these dimensions are the same for all; `shared` says whether their gradients must be kept.
-    """
-
-    entries: Mapping[str, slice]
-    shared: bool
-
-    def index(self, entry: TensorSpec) -> Index | None:
-        if not any(dim in self.entries for dim in entry.dims):
-            return None
-        return tuple(self.entries.get(dim, slice(None)) for dim in entry.dims)
-
-    def results(self, spec: Spec) -> dict[str, Index]:
-        """Which part of which result is compared."""
-        found: dict[str, Index] = {}
-        for name, entry in entries_of(spec).items():
-            index = self.index(entry)
-            if index is not None:
-                found[name] = index
-            elif self.shared and name.startswith("d_"):
-                found[name] = (slice(None),) * len(entry.dims)
-        return found
-
-
 def check_properties(session: Session, seed: int, *, depth: Literal["quick", "full"]) -> Properties:
     """Every property of one mechanism. Raises `Rejected` where a worker's answer is a finding."""
-    planner = Planner(
-        spec=session.mechanism.spec,
-        tuning=session.mechanism.tuning,
-        stream=Stream(derive(seed, "properties")),
-    )
+    stream = Stream(derive(seed, "properties"))
+    planner = Planner(spec=session.mechanism.spec, tuning=session.mechanism.tuning, stream=stream)
     found = Properties(statuses=dict.fromkeys(PROPERTIES, "skip"))
-    _check_time(session, planner, seed, found, full=depth == "full")
-    if not found.findings:
-        _check_units(session, planner, seed, found, full=depth == "full")
-    if not session.mechanism.spec.state:
-        found.statuses["resume"] = "n/a"
-    elif not found.findings:
-        _check_resume(session, planner, seed, found, full=depth == "full")
-    if depth == "full" and not found.findings:
-        _check_impulse(session, planner, seed, found)
+    asker = _Asker(session=session, planner=planner, seed=seed, found=found, full=depth == "full")
+    for ask in (asker.time, asker.units, asker.resume, asker.long, asker.impulse):
+        ask()
+        if found.findings:
+            break
     return found
 
 
-# -- causality -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class _Asker:
+    """Asks one property after the other, and notes the answers in `found`."""
 
+    session: Session
+    planner: Planner
+    seed: int
+    found: Properties
+    full: bool
 
-def _check_time(session: Session, planner: Planner, seed: int, found: Properties, *, full: bool) -> None:
-    """Causal and prefix for a causal mechanism; for another, that it does look ahead."""
-    block = planner.block
-    case = Case(sizes=planner.sizes(B=1, T=2 * block + 5, H=1, K=16, V=12, D=16), dtype="float32", draw=101)
-    experiment = Experiment.of(session, case, seed)
-    length = case.size_map[TIME]
-    if not planner.spec.causal:
-        found.findings += _looks_ahead(experiment, length // 2)
-        found.statuses |= dict.fromkeys(("causal", "prefix"), "fail" if found.findings else "n/a")
-        return
-    cuts = [block, 1 + planner.stream.below(length - 1)]
-    if full:
-        cuts += [block - 1, block + 1, 1 + planner.stream.below(length - 1)]
-    for cut in dict.fromkeys(max(1, min(cut, length - 1)) for cut in cuts):
-        kept = _Kept(entries={TIME: slice(0, cut)}, shared=True)
-        base = _only_prefix(experiment, cut)
-        truth = experiment.truth(base)
-        for scale in (1.0, SCALES[0]) if full or cut == block else (1.0,):
-            unmoved = _Unmoved(rule="PRP-CAUSAL", what=f"tokens from {cut} on, at scale {scale:g}")
-            found.note(
-                "causal",
-                unmoved.redrawn(
-                    experiment, base, truth, kept, f"suffix {cut}", cotangents=False, scale=scale
-                ),
-            )
-        found.note("prefix", _check_prefix(experiment, base, truth, cut))
-        if found.findings:
+    @property
+    def spec(self) -> Spec:
+        return self.session.mechanism.spec
+
+    def experiment(
+        self, draw: int, sizes: Mapping[str, int], gate: Literal["typical", "none"] = "typical"
+    ) -> Experiment:
+        case = Case(sizes=self.planner.sizes(**sizes), dtype="float32", gate=gate, draw=draw)
+        return Experiment.of(self.session, case, self.seed)
+
+    def cut(self, length: int) -> int:
+        """Somewhere inside of a sequence."""
+        return 1 + self.planner.stream.below(length - 1)
+
+    # -- causality -------------------------------------------------------------------------------------------
+
+    def time(self) -> None:
+        """Causal and prefix for a causal mechanism; for another, that it does look ahead.
+
+        The reference is asked with several sequences and heads at once, through which it might look.
+        """
+        block = self.planner.block
+        length = 2 * block + 5
+        sizes = {"B": 2, "T": length, "H": 3, "K": 8, "V": 6, "D": 8}
+        wide = self.experiment(101, sizes | self.two_of_each())
+        if not self.spec.causal:
+            self.found.findings += self.looks_ahead(wide)
+            status: Status = "fail" if self.found.findings else "n/a"
+            self.found.statuses |= {"causal": status, "prefix": status}
             return
+        narrow = self.experiment(105, {"B": 1, "T": length, "H": 1, "K": 16, "V": 12, "D": 16})
+        cuts = [block, self.cut(length)]
+        if self.full:
+            cuts += [block - 1, block + 1, self.cut(length)]
+        for cut in dict.fromkeys(max(1, min(cut, length - 1)) for cut in cuts):
+            self.reference_at(wide, cut)
+            if not self.found.findings and (self.full or cut == block):
+                self.kernels_at(narrow, cut)
+            if self.found.findings:
+                return
+
+    def reference_at(self, experiment: Experiment, cut: int) -> None:
+        base = _only_prefix(experiment, cut)
+        before = experiment.exact(base)
+        self.found.note("causal", _suffix(experiment, cut).ask_reference(base, before))
+        alone = _segment(experiment, base, slice(0, cut), states=None)
+        self.found.note("prefix", _length(experiment, cut).reference(before, alone.oracle(alone.inputs)))
+
+    def kernels_at(self, experiment: Experiment, cut: int) -> None:
+        base = _only_prefix(experiment, cut)
+        alone = _segment(experiment, base, slice(0, cut), states=None)
+        pending = alone.kernels(alone.inputs)
+        truth = experiment.truth(base)
+        self.found.note("causal", _suffix(experiment, cut).ask_kernels(base, truth, large=True))
+        self.found.note("prefix", _length(experiment, cut).kernels(pending.result().results, truth))
+
+    def looks_ahead(self, experiment: Experiment) -> list[Finding]:
+        """A causal mechanism that declares itself bidirectional would escape the causal properties."""
+        for one in (experiment, None):
+            asked = one or self.experiment(106, {"B": 1, "T": LONG, "H": 1, "K": 4, "V": 4, "D": 4})
+            unmoved = _suffix(asked, asked.case.size_map[TIME] // 2)
+            index = unmoved.parts["output"]
+            others = (asked.inputs, unmoved.altered(asked.inputs, 1.0))
+            before, after = (asked.oracle(inputs)["output"][index] for inputs in others)
+            if rms(after - before) > EXACT * max(rms(before), rms(after)):
+                return []
+        return [
+            Finding(
+                rule="PRP-DIRECTION",
+                where=experiment.case.label,
+                message='SPEC says "causal": False, and no output of the reference depends on a later token; '
+                'expected "causal": True, with the properties that follow from it',
+            )
+        ]
+
+    # -- independence ----------------------------------------------------------------------------------------
+
+    def two_of_each(self) -> dict[str, int]:
+        """Two of each dimension that counts heads through an expression, such as G and R of H = G*R."""
+        return dict.fromkeys(self.spec.head_dims(), 2)
+
+    def units(self) -> None:
+        """Batch entries do not see one another; nor do heads, where the reference keeps them apart."""
+        sizes = {"B": 2, "T": self.planner.block + 3, "H": 2, "K": 12, "V": 16, "D": 16}
+        experiment = self.experiment(102, sizes | self.two_of_each())
+        base = replaced(experiment.inputs, {})
+        truth = experiment.truth(base)
+        for number in (0, 1) if self.full else (0,):
+            unmoved = _sequence(experiment, number)
+            findings = unmoved.ask_reference(base, truth)
+            self.found.note("batch", findings or unmoved.ask_kernels(base, truth, large=self.full))
+        if self.full and not self.found.findings:
+            self.many_sequences()
+        if self.found.findings:
+            return
+        self.found.statuses["heads"] = "n/a"
+        for number, unit in enumerate(_head_units(self.spec, experiment.case)):
+            kept = Kept(entries=unit, shared=False)
+            unmoved = Unmoved(
+                experiment=experiment,
+                rule="PRP-HEADS",
+                what="the other heads",
+                kept=kept,
+                label=f"heads {number}",
+            )
+            if unmoved.ask_reference(base, truth):
+                self.found.statuses["heads"] = "n/a"
+                return  # heads that the definition mixes: not a property of this mechanism
+            if self.full or number == 0:
+                self.found.note("heads", unmoved.ask_kernels(base, truth, large=self.full))
+
+    def many_sequences(self) -> None:
+        """The reference with a batch of a size that nobody can prepare for."""
+        batch = 3 + self.planner.stream.below(15)
+        experiment = self.experiment(107, {"B": batch, "T": 7, "H": 2, "K": 4, "V": 4, "D": 4})
+        base = replaced(experiment.inputs, {})
+        unmoved = _sequence(experiment, self.planner.stream.below(batch))
+        self.found.note("batch", unmoved.ask_reference(base, experiment.exact(base)))
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Splitting a sequence, and handing on the state and its gradient, changes nothing.
+
+        A mechanism that looks ahead cannot be resumed, whatever its state is for.
+        """
+        if not self.spec.state or not self.spec.causal:
+            self.found.statuses["resume"] = "n/a"
+            return
+        block = self.planner.block
+        length = 2 * block + 3
+        sizes = {"B": 1, "T": length, "H": 2, "K": 12, "V": 16, "D": 12}
+        experiment = self.experiment(103, sizes | self.two_of_each())
+        truth = experiment.truth(experiment.inputs)
+        cuts = [self.cut(length)]
+        if self.full:
+            cuts += [1, block, block + 1, length - 1, self.cut(length)]
+        for cut in dict.fromkeys(max(1, min(cut, length - 1)) for cut in cuts):
+            split = _split(experiment, cut)
+            resumed = _resumed(experiment, cut, lambda part: part.oracle(part.inputs))
+            findings = split.reference(truth, resumed)
+            if not findings:
+                resumed = _resumed(experiment, cut, lambda part: part.kernels(part.inputs).result().results)
+                findings = split.kernels(resumed, truth)
+            self.found.note("resume", findings)
+            if findings:
+                return
+
+    def long(self) -> None:
+        """The reference at a length that nobody knows: what happens once in hundreds of tokens shows there.
+
+        NUM ties the kernels to it at such lengths.
+        """
+        if not (self.full and self.spec.causal):
+            return
+        length = LONG + self.planner.stream.below(LONG)
+        experiment = self.experiment(108, {"B": 1, "T": length, "H": 1, "K": 4, "V": 4, "D": 4})
+        self.reference_at(experiment, self.cut(length))
+        if self.spec.state and not self.found.findings:
+            cut = self.cut(length)
+            resumed = _resumed(experiment, cut, lambda part: part.oracle(part.inputs))
+            before = experiment.exact(experiment.inputs)
+            self.found.note("resume", _split(experiment, cut).reference(before, resumed))
+
+    # -- reach -----------------------------------------------------------------------------------------------
+
+    def impulse(self) -> None:
+        """One large token without decay, and one output that looks back: the whole length shows."""
+        if not self.full:
+            return
+        length = 193 + self.planner.stream.below(192)
+        experiment = self.experiment(104, {"B": 1, "T": length, "H": 1, "K": 8, "V": 8, "D": 8}, "none")
+        at = self.planner.stream.below(16)
+        for size in (16.0, 4.0, 1.0):
+            inputs = _with_impulse(experiment, at, size)
+            if finite(experiment.oracle(inputs, dtype="float32")):
+                break
+        pending = experiment.kernels(inputs)
+        truth = experiment.truth(inputs)
+        everything = Kept(entries={BATCH: slice(None)}, shared=True)
+        asked = Unmoved(
+            experiment=experiment,
+            rule="PRP-IMPULSE",
+            what=f"an impulse at token {at} of {length}",
+            kept=everything,
+            label="impulse",
+        )
+        self.found.note("impulse", asked.kernels(pending.result().results, truth))
+
+
+# -- questions -----------------------------------------------------------------------------------------------
+
+
+def _suffix(experiment: Experiment, cut: int) -> Unmoved:
+    """Later tokens are drawn again; only the first `cut` outputs have cotangents."""
+    return Unmoved(
+        experiment=experiment,
+        rule="PRP-CAUSAL",
+        what=f"tokens from {cut} on",
+        kept=Kept(entries={TIME: slice(0, cut)}, shared=True),
+        label=f"suffix {cut}",
+        cotangents=False,
+    )
+
+
+def _length(experiment: Experiment, cut: int) -> Unmoved:
+    return Unmoved(
+        experiment=experiment,
+        rule="PRP-PREFIX",
+        what=f"the length: {cut} tokens alone, and at the head of {experiment.case.size_map[TIME]}",
+        kept=Kept(entries={TIME: slice(0, cut)}, shared=True),
+        label="length",
+    )
+
+
+def _sequence(experiment: Experiment, number: int) -> Unmoved:
+    return Unmoved(
+        experiment=experiment,
+        rule="PRP-BATCH",
+        what="the other sequences of the batch",
+        kept=Kept(entries={BATCH: slice(number, number + 1)}, shared=False),
+        label=f"batch {number}",
+    )
+
+
+def _split(experiment: Experiment, cut: int) -> Unmoved:
+    return Unmoved(
+        experiment=experiment,
+        rule="PRP-RESUME",
+        what=f"a split after {cut} tokens",
+        kept=Kept(entries={BATCH: slice(None)}, shared=True),
+        label="split",
+    )
+
+
+# -- inputs --------------------------------------------------------------------------------------------------
 
 
 def _only_prefix(experiment: Experiment, cut: int) -> CaseInputs:
@@ -143,71 +308,6 @@ def _only_prefix(experiment: Experiment, cut: int) -> CaseInputs:
     masked[:, cut:] = 0.0
     zeros = {tensor.name: np.zeros_like(tensor.values) for tensor in experiment.inputs.d_state}
     return replaced(experiment.inputs, {"d_output": masked, **zeros})
-
-
-def _looks_ahead(experiment: Experiment, cut: int) -> list[Finding]:
-    """A mechanism that declares itself bidirectional and is causal would escape the causal properties."""
-    kept = _Kept(entries={TIME: slice(0, cut)}, shared=False)
-    base = experiment.inputs
-    other = _altered(experiment, base, kept, "suffix", 1.0, cotangents=False)
-    index = kept.results(experiment.spec)["output"]
-    before, after = (experiment.oracle(inputs)["output"][index] for inputs in (base, other))
-    if rms(after - before) > EXACT * max(rms(before), rms(after)):
-        return []
-    return [
-        Finding(
-            rule="PRP-DIRECTION",
-            where=experiment.case.label,
-            message='SPEC says "causal": False, and no output of the reference depends on a later token; '
-            'expected "causal": True, with the properties that follow from it',
-        )
-    ]
-
-
-def _check_prefix(
-    experiment: Experiment, base: CaseInputs, truth: Mapping[str, Truth], cut: int
-) -> list[Finding]:
-    """The first tokens alone give what they give at the head of a longer sequence."""
-    short = _segment(experiment, base, slice(0, cut), states=None)
-    kept = _Kept(entries={TIME: slice(0, cut)}, shared=True).results(experiment.spec)
-    pending = short.kernels(short.inputs)
-    alone = short.oracle(short.inputs)
-    what = f"the length: {cut} tokens alone, and at the head of {experiment.case.size_map[TIME]}"
-    judged = _Unmoved(rule="PRP-PREFIX", what=what)
-    findings = judged.reference(truth, alone, kept, experiment)
-    return findings or judged.kernels(pending.result().results, truth, kept, experiment)
-
-
-# -- independence --------------------------------------------------------------------------------------------
-
-
-def _check_units(session: Session, planner: Planner, seed: int, found: Properties, *, full: bool) -> None:
-    """Batch entries do not see one another; nor do heads, where the reference keeps them apart."""
-    sizes = planner.sizes(B=2, T=planner.block + 3, H=2, K=12, V=16, D=16, **_two_of_each(planner.spec))
-    case = Case(sizes=sizes, dtype="float32", draw=102)
-    experiment = Experiment.of(session, case, seed)
-    base = replaced(experiment.inputs, {})
-    truth = experiment.truth(base)
-    for number in (0, 1) if full else (0,):
-        kept = _Kept(entries={BATCH: slice(number, number + 1)}, shared=False)
-        unmoved = _Unmoved(rule="PRP-BATCH", what="the other sequence of the batch")
-        found.note("batch", unmoved.redrawn(experiment, base, truth, kept, f"batch {number}"))
-    if found.findings:
-        return
-    found.statuses["heads"] = "n/a"
-    for number, unit in enumerate(_head_units(planner.spec, case)):
-        kept = _Kept(entries=unit, shared=False)
-        unmoved = _Unmoved(rule="PRP-HEADS", what="the other heads")
-        other = _altered(experiment, base, kept, "heads", 1.0, cotangents=True)
-        if unmoved.reference(truth, experiment.oracle(other), kept.results(planner.spec), experiment):
-            return  # heads that the definition mixes: not a property of this mechanism
-        if full or number == 0:
-            found.note("heads", unmoved.redrawn(experiment, base, truth, kept, f"heads {number}"))
-
-
-def _two_of_each(spec: Spec) -> dict[str, int]:
-    """Two of each dimension that counts heads through an expression, such as G and R of H = G*R."""
-    return dict.fromkeys(spec.head_dims(), 2)
 
 
 def _head_units(spec: Spec, case: Case) -> list[dict[str, slice]]:
@@ -225,33 +325,6 @@ def _head_units(spec: Spec, case: Case) -> list[dict[str, slice]]:
         {group: slice(index, index + 1), HEADS: slice(index * width, (index + 1) * width)}
         for index in (0, count - 1)
     ]
-
-
-# -- state ---------------------------------------------------------------------------------------------------
-
-
-def _check_resume(session: Session, planner: Planner, seed: int, found: Properties, *, full: bool) -> None:
-    """Splitting a sequence, and handing on the state and its gradient, changes nothing."""
-    block = planner.block
-    sizes = planner.sizes(B=1, T=2 * block + 3, H=2, K=12, V=16, D=12, **_two_of_each(planner.spec))
-    case = Case(sizes=sizes, dtype="float32", draw=103)
-    experiment = Experiment.of(session, case, seed)
-    length = case.size_map[TIME]
-    truth = experiment.truth(experiment.inputs)
-    cuts = [1 + planner.stream.below(length - 1)]
-    if full:
-        cuts += [1, block, block + 1, length - 1, 1 + planner.stream.below(length - 1)]
-    everything = {name: (slice(None),) * len(entry.dims) for name, entry in entries_of(planner.spec).items()}
-    for cut in dict.fromkeys(max(1, min(cut, length - 1)) for cut in cuts):
-        judged = _Unmoved(rule="PRP-RESUME", what=f"a split after {cut} tokens")
-        resumed = _resumed(experiment, cut, lambda part: part.oracle(part.inputs))
-        findings = judged.reference(truth, resumed, everything, experiment)
-        if not findings:
-            resumed = _resumed(experiment, cut, lambda part: part.kernels(part.inputs).result().results)
-            findings = judged.kernels(resumed, truth, everything, experiment)
-        found.note("resume", findings)
-        if findings:
-            return
 
 
 def _resumed(experiment: Experiment, cut: int, run: Callable[[Experiment], Results]) -> Results:
@@ -300,29 +373,7 @@ def _segment(
     )
 
 
-# -- reach ---------------------------------------------------------------------------------------------------
-
-
-def _check_impulse(session: Session, planner: Planner, seed: int, found: Properties) -> None:
-    """One large token without decay, and one output that looks back: the whole length shows."""
-    length = 193 + planner.stream.below(192)
-    case = Case(
-        sizes=planner.sizes(B=1, T=length, H=1, K=8, V=8, D=8), dtype="float32", gate="none", draw=104
-    )
-    experiment = Experiment.of(session, case, seed)
-    at = planner.stream.below(16)
-    for size in (16.0, 4.0, 1.0):
-        inputs = _impulse(experiment, at, size)
-        if finite(experiment.oracle(inputs, dtype="float32")):
-            break
-    pending = experiment.kernels(inputs)
-    truth = experiment.truth(inputs)
-    whole = {name: (slice(None),) * len(entry.dims) for name, entry in entries_of(planner.spec).items()}
-    judged = _Unmoved(rule="PRP-IMPULSE", what=f"an impulse at token {at} of {length}")
-    found.note("impulse", judged.kernels(pending.result().results, truth, whole, experiment))
-
-
-def _impulse(experiment: Experiment, at: int, size: float) -> CaseInputs:
+def _with_impulse(experiment: Experiment, at: int, size: float) -> CaseInputs:
     """Token `at` of the normal inputs `size` times as large, and a cotangent at the last output alone."""
     values: dict[str, Float64] = {}
     for entry, tensor in zip(experiment.spec.inputs, experiment.inputs.inputs, strict=True):
@@ -333,84 +384,3 @@ def _impulse(experiment: Experiment, at: int, size: float) -> CaseInputs:
     last = np.zeros_like(experiment.inputs.d_output.values)
     last[:, -1] = experiment.inputs.d_output.values[:, -1]
     return replaced(experiment.inputs, {**values, "d_output": last})
-
-
-# -- comparing -----------------------------------------------------------------------------------------------
-
-
-def _altered(
-    experiment: Experiment, base: CaseInputs, kept: _Kept, label: str, scale: float, *, cotangents: bool
-) -> CaseInputs:
-    """`base` with everything outside of the kept part drawn again, `scale` times as large."""
-    spec = experiment.spec
-    values: dict[str, Float64] = {}
-    for entry, tensor in zip(spec.differentiated, base.tensors, strict=True):
-        index = kept.index(entry)
-        if index is not None:
-            values[entry.name] = experiment.fresh(entry, label, scale=scale)
-            values[entry.name][index] = tensor.values[index]
-    for entry, tensor in zip((spec.output, *spec.state), base.cotangents, strict=True):
-        index = kept.index(entry)
-        if cotangents and index is not None:
-            values[tensor.name] = experiment.fresh_cotangent(entry, label)
-            values[tensor.name][index] = tensor.values[index]
-    return replaced(base, values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unmoved:
-    """Compares results that should not have moved. `what` says what was changed, for the finding."""
-
-    rule: str
-    what: str
-
-    def redrawn(
-        self,
-        experiment: Experiment,
-        base: CaseInputs,
-        truth: Mapping[str, Truth],
-        kept: _Kept,
-        label: str,
-        *,
-        cotangents: bool = True,
-        scale: float = SCALES[0],
-    ) -> list[Finding]:
-        """Draw the rest again, up to `scale` times as large; ask the reference, then the kernels."""
-        results = kept.results(experiment.spec)
-        for size in (one for one in SCALES if one <= scale):
-            other = _altered(experiment, base, kept, label, size, cotangents=cotangents)
-            pending = experiment.kernels(other)
-            moved = experiment.oracle(other)
-            if finite(moved) and finite(experiment.oracle(other, dtype="float32")):
-                break
-        findings = self.reference(truth, moved, results, experiment)
-        return findings or self.kernels(pending.result().results, truth, results, experiment)
-
-    def reference(
-        self, before: Mapping[str, Truth], after: Results, parts: Mapping[str, Index], experiment: Experiment
-    ) -> list[Finding]:
-        """The reference's results before and after, where they must be the same to float64 rounding."""
-        moved = [
-            name
-            for name, index in parts.items()
-            if not rms(after[name][index] - before[name].oracle[index])
-            <= EXACT * max(rms(before[name].oracle), rms(after[name]), before[name].terms)
-        ]
-        return self._finding(moved, "the reference", experiment)
-
-    def kernels(
-        self, got: Results, truth: Mapping[str, Truth], parts: Mapping[str, Index], experiment: Experiment
-    ) -> list[Finding]:
-        """The kernels' results after the change against the reference's before it."""
-        moved = [
-            name
-            for name, index in parts.items()
-            if not error_ratio(got[name], truth[name], index) <= ADMIT_SHARE
-        ]
-        return self._finding(moved, "the kernels", experiment)
-
-    def _finding(self, moved: Sequence[str], who: str, experiment: Experiment) -> list[Finding]:
-        if not moved:
-            return []
-        message = f"{', '.join(moved)} of {who} changed with {self.what}; expected no dependence"
-        return [Finding(rule=self.rule, where=experiment.case.label, message=message)]
