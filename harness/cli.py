@@ -50,9 +50,9 @@ def _commands() -> None:
 
 @app.command()
 def design(
-    family: Annotated[str, typer.Option(help="Family of skeletons to search.")] = "linear_state",
-    budget: Annotated[int, typer.Option(min=1, help="Proposals at most.")] = 24,
-    admit: Annotated[int, typer.Option(min=1, help="Stop when this many are admitted.")] = 6,
+    family: Annotated[str, typer.Option(help="Family of skeletons to search, or all of them.")] = "all",
+    budget: Annotated[int, typer.Option(min=1, help="Proposals at most.")] = 32,
+    admit: Annotated[int, typer.Option(min=1, help="Stop when this many are admitted.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for admitted candidates.")] = Path("candidates"),
     runs: Annotated[

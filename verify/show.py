@@ -48,6 +48,7 @@ def describe_candidate(file: Path, source: bytes) -> tuple[dict[str, Any], list[
             ),
         ]
         lines += _claims(verdict)
+        lines += _properties(verdict)
     measured = _measured(file)
     lines += _margins(measured)
     admitted = verdict is not None and problem is None and verdict.admission == "admitted"
@@ -120,6 +121,13 @@ def _claims(verdict: Verdict) -> list[str]:
             shown = SHOWN.get(verdict.evidence.get(stage, ""), "")
             lines.append(f"  {stage}  {MARKS[verdict.stages[stage]]:5} {shown}".rstrip())
     return lines
+
+
+def _properties(verdict: Verdict) -> list[str]:
+    if not verdict.properties:
+        return []
+    told = ", ".join(f"{name} {MARKS[status]}" for name, status in verdict.properties.items())
+    return [f"  properties: {told}"]
 
 
 def _measured(file: Path) -> dict[str, Any]:

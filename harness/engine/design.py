@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.agents.protocol import Agent, Evidence, Task
-from harness.engine.folders import remove_unfinished, write_candidate, written_behaviours
+from harness.engine.folders import remove_unfinished, write_candidate, written_verdicts
 from harness.engine.pool import JudgeFactory, JudgePool, JudgeTask
 from harness.engine.selection import choose_full, choose_parent
 from harness.engine.settings import Settings
-from harness.engine.state import Entry, RunState, judged_body, proposed_body
+from harness.engine.state import Entry, RunState, are_twins, judged_body, proposed_body
 from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.store import Store
@@ -169,8 +169,8 @@ class _Run:
             assert entry.full is not None
             name = f"{entry.proposal.slug}-{short_id(entry.full.source_hash)}"
             family = entry.proposal.skeleton.split("/", 1)[0]
-            present = written_behaviours(self._out, family)
-            twin = present.get((entry.full.skeleton, str(entry.measured.get("behaviour"))))
+            present = written_verdicts(self._out, family)
+            twin = next((folder for verdict, folder in present if are_twins(verdict, entry.full)), None)
             if twin is not None and twin.name != name:
                 self._twins[entry.position] = twin
                 self._observe(self._state, f"not written {_title(entry)}: computes the same as {twin}")

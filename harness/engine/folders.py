@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from verify.judge.verdict import Verdict
 
 _INCOMING = ".incoming-"
 DEVICE = "cpu"
@@ -54,19 +55,14 @@ def remove_unfinished(out: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def written_behaviours(out: Path, family: str) -> dict[tuple[str | None, str], Path]:
-    """(skeleton, behaviour digest) of every candidate folder of a family, for telling twins of earlier
-    runs.
-    """
-    found: dict[tuple[str | None, str], Path] = {}
+def written_verdicts(out: Path, family: str) -> list[tuple[Verdict, Path]]:
+    """The verdict of every candidate folder of a family, for telling twins of earlier runs."""
+    found = []
     for folder in sorted((out / family).glob("*/")):
         try:
-            verdict = json.loads((folder / "verdict.json").read_bytes())
-            digest = json.loads((folder / "measured" / f"{DEVICE}.json").read_bytes()).get("behaviour")
-        except (OSError, ValueError, AttributeError):
-            continue  # not measured here, or not a candidate: the judge's gate is who checks folders
-        if isinstance(verdict, dict) and isinstance(digest, str):
-            found.setdefault((verdict.get("skeleton"), digest), folder)
+            found.append((Verdict.from_bytes((folder / "verdict.json").read_bytes()), folder))
+        except (OSError, ValueError):
+            continue  # not a candidate, or of other rules: the judge's gate is who checks folders
     return found
 
 

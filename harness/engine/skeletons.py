@@ -12,6 +12,9 @@ from verify.source.identity import fingerprint
 from verify.source.lock import DEFAULT_TEMPLATES
 from verify.source.static import check_static
 
+ALL = "all"
+"""What `--family` says for every family at once."""
+
 _VERSION = re.compile(r"v([1-9][0-9]*)")
 
 
@@ -29,15 +32,17 @@ def families(templates: Path = DEFAULT_TEMPLATES) -> tuple[str, ...]:
 
 
 def load_skeletons(family: str, templates: Path = DEFAULT_TEMPLATES) -> tuple[Skeleton, ...]:
-    """Every skeleton of the newest version of a family, sorted by name.
+    """Every skeleton of the newest version of a family (`ALL`: of each family), sorted by name.
 
     Raises WrongUsage for an unknown family, HarnessError where a skeleton does not pass the static stages.
     """
     known = families(templates)
+    if family == ALL:
+        return tuple(skeleton for name in known for skeleton in load_skeletons(name, templates))
     if family not in known:
-        nearest = difflib.get_close_matches(family, known, n=1, cutoff=0.0)
+        nearest = difflib.get_close_matches(family, (*known, ALL), n=1, cutoff=0.0)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise WrongUsage(f"--family: expected one of {list(known)}, got {family!r}.{hint}")
+        raise WrongUsage(f"--family: expected one of {[*known, ALL]}, got {family!r}.{hint}")
     newest = max(_versions(templates / family))
     files = sorted((templates / family / f"v{newest}").glob("[a-z]*.py"))
     return tuple(_read(path, f"{family}/v{newest}/{path.stem}", templates) for path in files)

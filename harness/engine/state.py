@@ -12,6 +12,7 @@ from harness.agents.protocol import Outcome, Proposal, Status
 from harness.engine.pool import Judged
 from harness.store import Event, Store
 from verify.findings import Finding
+from verify.judge.behaviour import same_behaviour
 from verify.judge.case_text import parse_case
 from verify.judge.verdict import Verdict
 
@@ -140,18 +141,26 @@ class RunState:
 
         Earlier means: selected in an earlier round, or before it in the same one; never: judged faster.
         """
-        first: dict[tuple[str | None, str], int] = {}
+        first: list[tuple[Verdict, int]] = []
         for entry in self.selected_entries():
-            digest = entry.measured.get("behaviour")
-            if entry.full is None or entry.full.admission != "admitted" or not isinstance(digest, str):
+            if entry.full is None or entry.full.admission != "admitted":
                 continue
-            earliest = first.setdefault((entry.full.skeleton, digest), entry.position)
-            entry.behaves_like = None if earliest == entry.position else earliest
+            twins = [position for verdict, position in first if are_twins(verdict, entry.full)]
+            entry.behaves_like = twins[0] if twins else None
+            if not twins:
+                first.append((entry.full, entry.position))
 
     def selected_entries(self) -> list[Entry]:
         """The entries selected for the full depth, in the order of selection."""
         order = (position for number in sorted(self.selected) for position in self.selected[number])
         return [self.entries[position] for position in order]
+
+
+def are_twins(first: Verdict, second: Verdict) -> bool:
+    """Do two admitted mechanisms of one skeleton compute the same?"""
+    if first.skeleton != second.skeleton or first.behaviour is None or second.behaviour is None:
+        return False
+    return same_behaviour(first.behaviour, second.behaviour)
 
 
 def proposed_body(position: int, fingerprint: str, proposal: Proposal) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_a_run_prints_results_on_stdout_and_progress_on_stderr(program: Path) ->
     assert "proposed #1" not in done.stdout
     assert "Next: review the folders" in done.stdout.rstrip("\n").splitlines()[-1]
     assert list((program.parent / "candidates" / "linear_state").glob("*/mechanism.py"))
-    assert len(list((program.parent / "runs").glob("design-linear_state-s0-*/run.sqlite"))) == 1
+    assert len(list((program.parent / "runs").glob("design-all-s0-*/run.sqlite"))) == 1
 
 
 def test_json_is_one_document_and_output_writes_the_same(program: Path) -> None:

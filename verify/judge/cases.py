@@ -12,7 +12,7 @@ from typing import Literal
 
 from verify.judge.random import Stream
 from verify.seeds import derive
-from verify.source.contract import DimRule, Spec
+from verify.source.contract import HEADS, DimRule, Spec
 
 LayoutKind = Literal["dense", "transposed", "gapped"]
 CotangentKind = Literal["random", "one_hot", "expanded", "transposed", "zero"]
@@ -22,6 +22,7 @@ StateKind = Literal["zero", "random"]
 PRIMES = (13, 37, 61)
 AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
 LONG = 521
+OTHER_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def enumerate_groups(
     spec: Spec, tuning: tuple[dict[str, int], ...], *, seed: int, depth: Literal["quick", "full"]
 ) -> tuple[Group, ...]:
     """The test plan for one mechanism. `full` begins with the groups of `quick`."""
-    planner = _Planner(spec=spec, tuning=tuning, stream=Stream(derive(seed, "cases")))
+    planner = Planner(spec=spec, tuning=tuning, stream=Stream(derive(seed, "cases")))
     groups = [planner.smoke(), planner.semantics(), planner.low_precision()]
     if depth == "full":
         groups += [
@@ -91,7 +92,9 @@ def enumerate_groups(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Planner:
+class Planner:
+    """Draws the sizes of one mechanism's cases."""
+
     spec: Spec
     tuning: tuple[dict[str, int], ...]
     stream: Stream
@@ -123,6 +126,10 @@ class _Planner:
             # Half from sizes that break kernels, half from the whole range, which no author can prepare for.
             size = self.stream.choice(AWKWARD) if self.stream.below(2) else 1 + self.stream.below(128)
             return _clamp(size, rule)
+        if name in self.spec.head_dims():
+            # What H is made of is as small as H would be; two groups of two heads tell groups apart.
+            most = {None: 3, 1: 1}.get(chosen.get("H"), 2)
+            return _clamp(1 + self.stream.below(most), rule)
         return _clamp(1 + self.stream.below(4), rule)
 
     def smoke(self) -> Group:
@@ -141,7 +148,7 @@ class _Planner:
             name="semantics",
             cases=(
                 Case(
-                    sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=16, V=64, D=64),
+                    sizes=self.sizes(B=1, T=2 * block + 5, H=2, K=20, V=40, D=40),
                     dtype="float32",
                     layout="gapped",
                     cotangent="expanded",
@@ -276,6 +283,17 @@ class _Planner:
                 for index in range(8)
             ),
         )
+
+
+def usual_sizes(spec: Spec, chosen: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Every free dimension at a size that models use; `chosen` has those of B, T, H and the head sizes.
+
+    Where H is an expression (G*R), its names share it evenly; any other dimension is 16, or near it.
+    """
+    sizes = dict(chosen)
+    names = spec.head_dims()
+    sizes |= dict.fromkeys(names, round(chosen[HEADS] ** (1.0 / max(1, len(names)))))
+    return tuple((name, _clamp(sizes.get(name, OTHER_SIZE), spec.dims[name])) for name in spec.free_dims())
 
 
 def _clamp(size: int, rule: DimRule) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from verify.findings import Finding
-from verify.judge.cases import Case
+from verify.judge.cases import Case, usual_sizes
 from verify.judge.contract_checks import dense_request
 from verify.judge.session import JudgeBroken, Session
 from verify.judge.verdict import TARGETS
@@ -42,12 +42,7 @@ class Job:
 def compile_case(spec: Spec, dtype: str, head: int) -> Case:
     """A shape that real models use: every size a multiple of 16, as compiled code specialises on it."""
     chosen = {"B": 2, "T": 256, "H": 4, "K": head, "V": head, "D": head}
-    sizes = []
-    for name in spec.free_dims():
-        rule = spec.dims[name]
-        size = chosen.get(name, rule.low)
-        sizes.append((name, min(size, rule.high) if rule.high is not None else size))
-    return Case(sizes=tuple(sizes), dtype=dtype)
+    return Case(sizes=usual_sizes(spec, chosen), dtype=dtype)
 
 
 def plan_jobs(session: Session) -> list[Job]:

@@ -6,8 +6,8 @@ tensor's dtype; the gaps of a strided layout hold NaN, so a kernel that reads th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +69,9 @@ def draw_inputs(spec: Spec, case: Case, seed: int) -> CaseInputs:
     def tensor(entry: TensorSpec, layout: LayoutKind, *, scale: float = 1.0, zero: bool = False) -> Tensor:
         shape, dtype = entry.shape(sizes), _dtype(entry, case.dtype)
         values = (
-            np.zeros(shape) if zero else scale * _draw(stream(entry.name), entry.domain, shape, case.gate)
+            np.zeros(shape) if zero else scale * draw(stream(entry.name), entry.domain, shape, case.gate)
         )
-        return _place(entry.name, entry.domain, values, dtype, layout)
+        return place(entry.name, entry.domain, values, dtype, layout)
 
     def cotangent(entry: TensorSpec) -> Tensor:
         shape, dtype = entry.shape(sizes), _dtype(entry, case.dtype)
@@ -80,7 +80,7 @@ def draw_inputs(spec: Spec, case: Case, seed: int) -> CaseInputs:
         layout: LayoutKind = "transposed" if case.cotangent == "transposed" else "dense"
         if case.cotangent == "expanded" and len(shape) >= 2:
             return _expanded(name, values, dtype)
-        return _place(name, "normal", values, dtype, layout)
+        return place(name, "normal", values, dtype, layout)
 
     return CaseInputs(
         inputs=tuple(
@@ -124,7 +124,7 @@ def _dtype(entry: TensorSpec, run: str) -> str:
     return run if entry.dtype == "io" else entry.dtype
 
 
-def _draw(stream: Stream, domain: str, shape: tuple[int, ...], gate: GateKind) -> Float64:
+def draw(stream: Stream, domain: str, shape: tuple[int, ...], gate: GateKind = "typical") -> Float64:
     """Values of a domain. Gates: mostly slow decay with some fast; `strong` reaches -40 a step; `none` is
     exactly 0.
     """
@@ -164,7 +164,28 @@ def _cotangent(stream: Stream, shape: tuple[int, ...], kind: CotangentKind) -> F
     return stream.normal(shape)
 
 
-def _place(name: str, domain: str, values: Float64, dtype: str, kind: LayoutKind) -> Tensor:
+def replaced(inputs: CaseInputs, values: Mapping[str, Float64], *, exact: bool = False) -> CaseInputs:
+    """The same tensors, dense, with other values where `values` names them (as `q`, `d_output`, `d_S`).
+
+    Values are rounded to the tensor's dtype; with `exact` the reference gets them unrounded, for what the
+    float64 reference itself has computed.
+    """
+
+    def changed(tensor: Tensor) -> Tensor:
+        new = values.get(tensor.name, tensor.values)
+        placed = place(tensor.name, tensor.domain, new, tensor.dtype, "dense")
+        return replace(placed, values=np.ascontiguousarray(new)) if exact else placed
+
+    return CaseInputs(
+        inputs=tuple(changed(tensor) for tensor in inputs.inputs),
+        params=tuple(changed(tensor) for tensor in inputs.params),
+        state=tuple(changed(tensor) for tensor in inputs.state),
+        d_output=changed(inputs.d_output),
+        d_state=tuple(changed(tensor) for tensor in inputs.d_state),
+    )
+
+
+def place(name: str, domain: str, values: Float64, dtype: str, kind: LayoutKind) -> Tensor:
     """Round `values` to `dtype` and put them into a buffer of the layout; the rest of the buffer is NaN (or
     ones).
     """

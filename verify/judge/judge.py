@@ -16,12 +16,15 @@ import numpy as np
 from verify.errors import InfrastructureError
 from verify.findings import Finding, Status, in_order
 from verify.judge import throughput
-from verify.judge.cases import Case, Group, enumerate_groups
+from verify.judge.behaviour import behaviour
+from verify.judge.cases import Group, enumerate_groups
 from verify.judge.compiling import COMPILE_SECONDS, Compilation
 from verify.judge.differences import check_gradients
-from verify.judge.inputs import draw_inputs
+from verify.judge.properties import check_properties
+from verify.judge.repeats import check_repeats
 from verify.judge.runs import POISONS, Outcome, finish, start
-from verify.judge.session import Rejected, Session, oracle_blobs
+from verify.judge.session import Rejected, Session
+from verify.judge.substance import check_known, check_substance
 from verify.judge.verdict import FULL_ISOLATION, Depth, Verdict
 from verify.rules import RULES_VERSION
 from verify.sandbox.client import Limits, Server
@@ -35,12 +38,14 @@ EVIDENCE = {
     "CON": "trace",
     "NUM": "interpreter",
     "GRD": "interpreter",
+    "PRP": "interpreter",
     "MEM": "interpreter",
+    "SUB": "interpreter",
     "CMP": "compiler",
     "THR": "model",
     "ADM": "all",
 }
-REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "MEM", "CMP", "THR")
+REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "PRP", "MEM", "SUB", "CMP", "THR")
 """The stages that admission asks for; none may be skipped."""
 
 WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=120.0)
@@ -84,6 +89,8 @@ class _Record:
     depth: Depth
     stages: dict[str, Status]
     findings: list[Finding] = field(default_factory=list)
+    properties: dict[str, Status] = field(default_factory=dict)
+    behaviour: str | None = None
     measured: dict[str, Any] = field(default_factory=lambda: {"seconds": {}, "environment": environment()})
 
     def blame(self, findings: Sequence[Finding]) -> None:
@@ -150,15 +157,50 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int) -> No
         return
     try:
         record.measured["cases"] = _run_groups(session, groups, seed, record)
-        if record.findings:
-            return
-        record.passed("CON", "NUM", "GRD", "MEM")
-        if compilation is not None:
+        if not record.findings:
+            record.passed("CON", "NUM", "GRD", "MEM")
+            _ask_properties(session, record, seed)
+        if not record.findings:
+            _ask_substance(server, session, record, seed)
+        if not record.findings and compilation is not None:
             _last_stages(session, compilation, record, seed)
-        record.blame(session.end())
+        if not record.findings:
+            record.blame(session.end())
     finally:
         if compilation is not None:
             compilation.close()
+
+
+def _ask_properties(session: Session, record: _Record, seed: int) -> None:
+    """PRP, for a mechanism whose numbers are right."""
+    began = time.monotonic()
+    try:
+        found = check_properties(session, seed, depth=_case_depth(record.depth))
+    except Rejected as rejected:
+        record.blame([rejected.finding])
+        return
+    finally:
+        record.spent("PRP", began)
+    record.properties = found.statuses
+    record.blame(found.findings)
+    record.passed("PRP")
+
+
+def _ask_substance(server: Server, session: Session, record: _Record, seed: int) -> None:
+    """SUB; what is already known is looked up at full depth alone."""
+    began = time.monotonic()
+    try:
+        findings = check_substance(session, seed, depth=_case_depth(record.depth))
+        if record.depth == "full" and not findings:
+            findings = check_known(server, session, WORKER_LIMITS)
+            record.behaviour = behaviour(session)
+    except Rejected as rejected:
+        record.blame([rejected.finding])
+        return
+    finally:
+        record.spent("SUB", began)
+    record.blame(findings)
+    record.passed("SUB")
 
 
 def _last_stages(session: Session, compilation: Compilation, record: _Record, seed: int) -> None:
@@ -172,7 +214,6 @@ def _last_stages(session: Session, compilation: Compilation, record: _Record, se
     began = time.monotonic()
     try:
         record.measured["throughput"] = throughput.estimate(session, seed)
-        record.measured["behaviour"] = behaviour(session)
     except Rejected as rejected:
         record.blame([rejected.finding])
         return
@@ -216,60 +257,8 @@ def _run_group(session: Session, group: Group, seed: int) -> list[Outcome]:
     ]
     outcomes = [finish(session, item) for item in pending]
     if group.name == "smoke" and not any(outcome.findings for outcome in outcomes):
-        outcomes[-1].findings += _repoisoned(session, group, seed)
+        outcomes[-1].findings += check_repeats(session, group.cases[-1], seed)
     return outcomes
-
-
-def _repoisoned(session: Session, group: Group, seed: int) -> list[Finding]:
-    """The same case on scratch with the other poison must give the same bits: nothing depends on stale
-    memory.
-    """
-    index = len(group.cases) - 1
-    case = group.cases[index]
-    runs = []
-    for poison in POISONS:
-        pending = start(session, case, seed, poison=poison)
-        if pending.executed is None:
-            return pending.outcome.findings
-        try:
-            runs.append(pending.executed.result().raw)
-        except Rejected as rejected:
-            return [rejected.finding]
-    changed = sorted(name for name in runs[0] if runs[0][name] != runs[1][name])
-    return (
-        [
-            Finding(
-                rule="MEM-POISON",
-                where=case.label,
-                message=f"{', '.join(changed)}: the bits depend on what "
-                "unwritten memory held; expected results that only depend on the inputs",
-            )
-        ]
-        if changed
-        else []
-    )
-
-
-def behaviour(session: Session) -> str:
-    """A digest of the oracle's results on fixed inputs, on a grid of 2**-10: equal for mechanisms that
-    compute the same.
-
-    The inputs depend on the SPEC's shapes only, not on the source. Raises Rejected.
-    """
-    spec = session.mechanism.spec
-    sizes = tuple(
-        (name, min(_BEHAVIOUR_SIZES.get(name, 2), spec.dims[name].high or 64)) for name in spec.free_dims()
-    )
-    inputs = draw_inputs(spec, Case(sizes=sizes, dtype="float32"), derive(0, "behaviour"))
-    digest = hashlib.sha256()
-    for result in session.evaluate("reference", inputs, [oracle_blobs(inputs)], "behaviour").result()[0]:
-        rounded = np.rint(result * 1024.0).astype(np.int64)
-        digest.update(str(result.shape).encode())
-        digest.update(rounded.tobytes())
-    return digest.hexdigest()
-
-
-_BEHAVIOUR_SIZES = {"B": 1, "T": 33, "H": 2, "K": 16, "V": 16, "D": 16}
 
 
 def _verdict(
@@ -290,6 +279,8 @@ def _verdict(
         findings=in_order(record.findings),
         isolation=isolation,
         plan_seed=seed,
+        properties=record.properties,
+        behaviour=record.behaviour,
         measured=record.measured,
         evidence={
             stage: EVIDENCE[stage] for stage, status in stages.items() if status == "pass" and stage != "ADM"

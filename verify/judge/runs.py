@@ -39,6 +39,7 @@ EVENT_RULES = {
     "out-of-bounds load": "MEM-OUT-OF-BOUNDS",
     "out-of-bounds store": "MEM-OUT-OF-BOUNDS",
     "never-written read": "MEM-UNWRITTEN-READ",
+    "outside the view": "MEM-OUTSIDE-VIEW",
     "unknown pointer": "MEM-POINTER",
     "misaligned": "MEM-MISALIGNED",
     "conflicting lanes": "MEM-CONFLICT",
@@ -49,6 +50,7 @@ EXPECTED = {
     "out-of-bounds load": "expected loads inside the tensor that the pointer came from",
     "out-of-bounds store": "expected stores inside the tensor that the pointer came from",
     "never-written read": "expected scratch memory to be written before it is read",
+    "outside the view": "expected reads of the tensor's own elements, not of what lies between its rows",
     "unknown pointer": "expected pointers that are arguments plus offsets",
     "misaligned": "expected addresses that are multiples of the element size",
     "conflicting lanes": "expected one value for each element of a store",
@@ -97,10 +99,10 @@ def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
         return pending
     pending.executed = session.execute(plan, inputs, case.label, poison=poison)
     pending.evaluated = session.evaluate("reference", inputs, variants(inputs, case, seed), case.label)
-    pending.eager = session.evaluate("reference", inputs, [_single(inputs)], case.label, dtype="float32")
+    pending.eager = session.evaluate("reference", inputs, [single(inputs)], case.label, dtype="float32")
     if session.mechanism.has_parallel and case.dtype == "float32":
         pending.parallel = session.evaluate(
-            "parallel", inputs, [_single(inputs)], case.label, dtype="float32"
+            "parallel", inputs, [single(inputs)], case.label, dtype="float32"
         )
     return pending
 
@@ -192,6 +194,17 @@ def memory_findings(executed: Executed, where: str) -> list[Finding]:
     ]
     findings += [
         Finding(
+            rule="MEM-FLOAT-ATOMIC",
+            line=int(line) or None,
+            where=where,
+            message=f"{kernel}: floating-point atomics add in any order; expected partial results that "
+            "another kernel reduces in a fixed order",
+        )
+        for kernel, counted in sorted(executed.counters["kernels"].items())
+        for line in sorted(counted["float_atomics"])
+    ]
+    findings += [
+        Finding(
             rule="MEM-UNCOVERED",
             where=where,
             message=f"{name}: {count} of its bytes were never written; expected every element to be written",
@@ -219,7 +232,7 @@ def memory_findings(executed: Executed, where: str) -> list[Finding]:
     return findings
 
 
-def _single(inputs: CaseInputs) -> list[bytes]:
+def single(inputs: CaseInputs) -> list[bytes]:
     """The values in float32, as `parallel` is run."""
     return [
         np.ascontiguousarray(t.values, dtype=np.int64 if t.domain == "index" else np.float32).tobytes()

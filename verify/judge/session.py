@@ -6,7 +6,7 @@ oracle's blobs are sized before they are used, and a worker that fails is a find
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -60,14 +60,21 @@ WORKER_RULES = {
 class Session:
     """Workers for one mechanism, one per role; each answers one question at a time, in order."""
 
-    def __init__(self, server: Server, mechanism: Mechanism, limits: Limits) -> None:
-        self._server, self._limits = server, limits
+    def __init__(
+        self,
+        server: Server,
+        mechanism: Mechanism,
+        limits: Limits,
+        *,
+        roles: Sequence[str] = ("trace", "execute", "oracle"),
+    ) -> None:
+        self._server, self._limits, self._roles = server, limits, roles
         self.mechanism = mechanism
         self._workers: dict[str, Worker] = {}
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     def __enter__(self) -> Self:
-        for role in WORKER_RULES:
+        for role in self._roles:
             try:
                 self._workers[role] = self._server.worker(
                     role, source=self.mechanism.source.encode(), limits=self._limits
@@ -122,9 +129,14 @@ class Session:
         except PlanError as error:
             raise Rejected(Finding(rule="CON-PLAN", message=f"{error}", where=where)) from None
 
-    def execute(self, plan: Plan, inputs: CaseInputs, where: str, *, poison: int) -> Future[Executed]:
-        """Run a plan in the instrumented interpreter, in the background."""
-        return self._threads["execute"].submit(self._execute, plan, inputs, where, poison)
+    def execute(
+        self, plan: Plan, inputs: CaseInputs, where: str, *, poison: int, way: Mapping[str, Any] | None = None
+    ) -> Future[Executed]:
+        """Run a plan in the instrumented interpreter, in the background.
+
+        `way` has the fields of `verify.plan.executor.Way` that differ from the plain way.
+        """
+        return self._threads["execute"].submit(self._execute, plan, inputs, where, poison, way or {})
 
     def evaluate(
         self,
@@ -144,9 +156,12 @@ class Session:
             self._evaluate, function, inputs, variants, where, dtype, gradients
         )
 
-    def _execute(self, plan: Plan, inputs: CaseInputs, where: str, poison: int) -> Executed:
+    def _execute(
+        self, plan: Plan, inputs: CaseInputs, where: str, poison: int, way: Mapping[str, Any]
+    ) -> Executed:
         spec = self.mechanism.spec
-        raw = {tensor.name: tensor.raw for tensor in (*inputs.tensors, *inputs.cotangents)}
+        tensors = (*inputs.tensors, *inputs.cotangents)
+        raw = {tensor.name: tensor.raw for tensor in tensors}
         order = [buffer.argument for buffer in plan.buffers if buffer.argument is not None]
         names = ([entry.name for entry in spec.state], [entry.name for entry in spec.differentiated])
         header, blobs = self._ask(
@@ -158,6 +173,8 @@ class Session:
                 "state": names[0],
                 "gradients": names[1],
                 "poison": poison,
+                "layouts": {one.name: one.layout.to_json() for one in tensors if one.name in order},
+                "way": dict(way),
             },
             [raw[name] for name in order],
             where,

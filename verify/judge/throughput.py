@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.judge.cases import Case
+from verify.judge.cases import Case, usual_sizes
 from verify.judge.contract_checks import dense_request, trace_request
 from verify.judge.inputs import draw_inputs
 from verify.judge.session import Session
@@ -41,12 +41,19 @@ def estimate(session: Session, seed: int) -> list[dict[str, Any]]:
             for name in kernels
         }
         plan = _plan(session, shape)
-        rows.append(_roofline(plan, per_kernel, shape))
+        spec = session.mechanism.spec
+        times = shape["B"] * _heads(spec, shape) / _heads(spec, {**shape, "H": 1})
+        rows.append(_roofline(plan, {name: times * done for name, done in per_kernel.items()}, shape))
     return rows
 
 
+def _heads(spec: Spec, shape: Mapping[str, int]) -> int:
+    """How many heads the case of this shape has; 1 for a mechanism without heads."""
+    return spec.resolve(_case(spec, shape).size_map).get("H", 1)
+
+
 def _count(session: Session, length: int, head: int, seed: int) -> dict[str, float]:
-    """Dot FLOPs by kernel for one (batch, head)."""
+    """Dot FLOPs by kernel for one batch entry and one head, or as few heads as there may be."""
     case = _case(session.mechanism.spec, {"B": 1, "T": length, "H": 1, "D": head})
     inputs = draw_inputs(session.mechanism.spec, case, seed)
     plan = session.trace(trace_request(session.mechanism, case, inputs), case.label)
@@ -60,12 +67,7 @@ def _extend(lengths: tuple[int, ...], counts: list[float], length: int) -> float
 
 def _case(spec: Spec, shape: Mapping[str, int]) -> Case:
     chosen = {**shape, "K": shape["D"], "V": shape["D"]}
-    sizes = []
-    for name in spec.free_dims():
-        rule = spec.dims[name]
-        size = chosen.get(name, rule.low)
-        sizes.append((name, min(size, rule.high) if rule.high is not None else size))
-    return Case(sizes=tuple(sizes), dtype="bfloat16")
+    return Case(sizes=usual_sizes(spec, chosen), dtype="bfloat16")
 
 
 def _plan(session: Session, shape: Mapping[str, int]) -> Plan:
@@ -80,7 +82,7 @@ def _roofline(plan: Plan, flops: Mapping[str, float], shape: Mapping[str, int]) 
     seconds, traffic, work = 0.0, 0, 0.0
     for launch in launches:
         moved = _footprint(plan, launch)
-        done = flops.get(launch.kernel, 0.0) / max(1, share.get(launch.kernel, 1)) * shape["B"] * shape["H"]
+        done = flops.get(launch.kernel, 0.0) / max(1, share.get(launch.kernel, 1))
         seconds += max(done / H100["bfloat16_flops"], moved / H100["dram_bytes"]) + H100["launch_seconds"]
         traffic, work = traffic + moved, work + done
     tokens = shape["B"] * shape["T"]

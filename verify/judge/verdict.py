@@ -28,8 +28,9 @@ FULL_ISOLATION = "landlock+seccomp"
 class Verdict:
     """What the judge decided about one source, and how each claim was shown.
 
-    `measured` and `plan_cases` never enter the bytes: the same source under the same rules gives the same
-    bytes.
+    `properties` says for each property of a sequence mixer whether it was shown or does not apply;
+    `behaviour` is the digest of what it computes (`verify.judge.behaviour`), at full depth. `measured` never
+    enters the bytes: the same source under the same rules gives the same bytes.
     """
 
     source_hash: str
@@ -41,6 +42,8 @@ class Verdict:
     evidence: Mapping[str, str]
     isolation: str
     plan_seed: int
+    properties: Mapping[str, Status] = field(default_factory=dict)
+    behaviour: str | None = None
     rules: str = RULES_VERSION
     triton: str = TRITON_PIN
     measured: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -53,11 +56,13 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         return {
             "admission": self.admission,
+            "behaviour": self.behaviour,
             "depth": self.depth,
             "evidence": dict(self.evidence),
             "findings": [finding.to_json() for finding in self.findings],
             "isolation": self.isolation,
             "plan_seed": f"{self.plan_seed:016x}",
+            "properties": dict(self.properties),
             "rules": self.rules,
             "skeleton": self.skeleton,
             "source_hash": self.source_hash,
@@ -77,17 +82,8 @@ class Verdict:
         except ValueError as error:
             raise ValueError(f"verdict.json: expected JSON, got {error}") from None
         expected = {
-            "admission",
-            "depth",
-            "evidence",
-            "findings",
-            "isolation",
-            "plan_seed",
-            "rules",
-            "skeleton",
-            "source_hash",
-            "stages",
-            "triton",
+            *("admission", "behaviour", "depth", "evidence", "findings", "isolation", "plan_seed"),
+            *("properties", "rules", "skeleton", "source_hash", "stages", "triton"),
         }
         if not isinstance(fields, dict) or set(fields) != expected:
             got = sorted(fields) if isinstance(fields, dict) else type(fields).__name__

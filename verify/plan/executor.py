@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from verify.dtypes import FORMATS, narrow, widen
 from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
-from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, load_kernels, run_launch
+from verify.plan.request import Layout
+from verify.seeds import derive
+from verify.triton_cpu.launch import Counters, Order, PointerArg, WorkLimits, load_kernels, run_launch
 from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
 
 Array = npt.NDArray[np.generic]
@@ -37,6 +39,26 @@ class Execution:
     guards: tuple[str, ...]
     events: tuple[MemoryEvent, ...]
     counters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a plan is run, where the result must not depend on it, or must.
+
+    `order` is the order of a launch's programs, which a device leaves open; `seed` draws it where it is
+    `shuffled`. `omit` names a kernel whose launches are left out, to see what becomes of the results.
+    """
+
+    order: Literal["forward", "reverse", "shuffled"] = "forward"
+    seed: int = 0
+    omit: str | None = None
+
+    def programs(self, launch: int, count: int) -> Order:
+        """The order of the `count` programs of the run's launch number `launch`."""
+        if self.order != "shuffled":
+            return self.order
+        words = np.random.Philox(key=derive(self.seed, "order", launch)).random_raw(count)
+        return tuple(int(index) for index in np.argsort(np.asarray(words), kind="stable"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,25 +88,31 @@ class PlanExecutor:
         names: tuple[tuple[str, ...], tuple[str, ...]],
         *,
         poison: int,
+        way: Way | None = None,
+        layouts: Mapping[str, Layout] | None = None,
     ) -> Execution:
         """Run forward, and backward if the plan has one.
 
         `arguments` holds the raw bytes of every argument buffer; `names` are the state names and the names of
-        the gradients' tensors, in SPEC order; `poison` is the byte that unwritten scratch starts with. Raises
+        the gradients' tensors, in SPEC order; `poison` is the byte that unwritten scratch starts with.
+        `layouts` says where in its buffer each argument lies: what is outside of it must not be read. Raises
         `WorkLimitExceeded` when the kernels do more work than the judge allows.
         """
+        way = way or Way()
         arena, buffers = _lay_out(
             plan, {plan.argument(name): data for name, data in arguments.items()}, poison
         )
+        for name, layout in (layouts or {}).items():
+            _hide_gaps(buffers[plan.argument(name)], layout)
         before = _digests(plan, buffers)
         counters = Counters()
         for step in plan.forward:
-            self._step(step, arena, buffers, counters, conflicts=True)
+            self._step(step, arena, buffers, counters, conflicts=True, way=way)
         handed_out = {
             name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")
         }
         for step in plan.backward:
-            self._step(step, arena, buffers, counters, conflicts=True)
+            self._step(step, arena, buffers, counters, conflicts=True, way=way)
         results, uncovered = {}, {}
         for name, ref in plan.results(*names):
             written = _written(buffers[ref.buffer], ref)
@@ -132,9 +160,19 @@ class PlanExecutor:
         )
 
     def _step(
-        self, step: Step, arena: Arena, buffers: list[Buffer], counters: Counters, *, conflicts: bool = False
+        self,
+        step: Step,
+        arena: Arena,
+        buffers: list[Buffer],
+        counters: Counters,
+        *,
+        conflicts: bool = False,
+        way: Way | None = None,
     ) -> None:
+        way = way or Way()
         if isinstance(step, Launch):
+            if step.kernel == way.omit:
+                return
             values = {name: _kernel_argument(value, buffers) for name, value in step.arguments}
             run_launch(
                 self._kernels[step.kernel],
@@ -143,6 +181,7 @@ class PlanExecutor:
                 arena=arena,
                 counters=counters,
                 limits=self._limits,
+                order=way.programs(counters.launches, step.programs),
                 conflicts=conflicts,
             )
             return
@@ -178,6 +217,17 @@ def _lay_out(
     for index, data in contents.items():
         buffers[index].bytes[:] = np.frombuffer(data, dtype=np.uint8)
     return arena, buffers
+
+
+def _hide_gaps(buffer: Buffer, layout: Layout) -> None:
+    """Count the bytes of an argument's buffer that are not part of the argument as never written."""
+    whole = TensorRef(
+        buffer=0, dtype=layout.dtype, shape=layout.shape, strides=layout.strides, offset=layout.offset
+    )
+    buffer.written[:] = False
+    _written(buffer, whole)[...] = True
+    buffer.complete = bool(buffer.written.all())
+    buffer.argument = True
 
 
 def _bytes(buffers: list[Buffer], ref: TensorRef) -> bytes:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from verify.plan.executor import PlanExecutor
+from verify.plan.executor import PlanExecutor, Way
 from verify.plan.format import Plan
+from verify.plan.request import Layout
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
 from verify.triton_cpu import selftest
@@ -30,7 +31,7 @@ class Handler:
     ) -> tuple[dict[str, Any], list[bytes]]:
         """`run`: a plan and the raw bytes of its argument buffers, in the order of the plan -> every result.
 
-        Header: plan, kernels, state, gradients (names), poison.
+        Header: plan, kernels, state, gradients (names), poison, layouts (by argument), way.
         """
         if method != "run":
             raise ValueError(f"role execute: expected the method run, got {method}")
@@ -44,7 +45,12 @@ class Handler:
         )
         try:
             done = self._executor.run(
-                plan, arguments, (tuple(header["state"]), tuple(header["gradients"])), poison=header["poison"]
+                plan,
+                arguments,
+                (tuple(header["state"]), tuple(header["gradients"])),
+                poison=header["poison"],
+                way=Way(**header["way"]),
+                layouts={name: Layout.from_json(data) for name, data in header["layouts"].items()},
             )
         except WorkLimitExceeded as error:
             raise Refusal("NUM-WORK-LIMIT", f"{error}", None) from None

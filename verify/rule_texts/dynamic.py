@@ -1,6 +1,4 @@
-"""Rules that a run decides: tracing (CON), numbers, gradients, properties, memory, substance, compilation,
-time, admission.
-"""
+"""Rules that a run decides: tracing (CON), numbers, gradients, memory, compilation, time, admission."""
 
 from __future__ import annotations
 
@@ -294,6 +292,30 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
         "A graph that was cut proves wrong gradients right.",
         "Keep every operation differentiable.",
         "d_q: autograd 0, finite difference 1.3",
+    ),
+    (
+        "MEM-OUTSIDE-VIEW",
+        "A read between a tensor's rows",
+        "Reads of a strided argument stay on its elements.",
+        "Between them lies somebody else's data.",
+        "Use the strides that the wrapper passes.",
+        "load of q at element 19, which is not part of the view",
+    ),
+    (
+        "MEM-ORDER",
+        "The order of programs shows",
+        "Programs in reverse and in random order give the same bits.",
+        "A device runs them in any order.",
+        "Let no program read or overwrite what another writes.",
+        "output: the bits depend on the order of programs",
+    ),
+    (
+        "MEM-FLOAT-ATOMIC",
+        "Floating-point atomics",
+        "No float is added atomically.",
+        "The sum depends on the order, so runs differ.",
+        "Store partial results, and add them up in a second kernel.",
+        "tl.atomic_add(d_a_ptr, value)",
     ),
     (
         "MEM-OUT-OF-BOUNDS",

@@ -129,6 +129,10 @@ class Spec:
             n for n in self.all_dims() if self.dims[n].expression is None and self.dims[n].fixed is None
         )
 
+    def head_dims(self) -> tuple[str, ...]:
+        """The names that H is made of, e.g. G and R of `"H": "G*R"`; none where H is a size of its own."""
+        return self.dims[HEADS].names if HEADS in self.dims else ()
+
     def module_dims(self) -> tuple[str, ...]:
         """The free names that are not standard: the module takes their sizes as keywords."""
         return tuple(name for name in self.free_dims() if name not in STANDARD_DIMS)

@@ -22,6 +22,7 @@ EventKind = Literal[
     "out-of-bounds load",
     "out-of-bounds store",
     "never-written read",
+    "outside the view",
     "unknown pointer",
     "misaligned",
     "conflicting lanes",
@@ -64,7 +65,10 @@ class Buffer:
     of it.
     """
 
-    __slots__ = ("_shadows", "_views", "base", "bytes", "complete", "name", "nbytes", "owners", "written")
+    __slots__ = (
+        *("_shadows", "_views", "argument", "base", "bytes", "complete"),
+        *("name", "nbytes", "owners", "written"),
+    )
 
     def __init__(self, name: str, base: int, nbytes: int, data: Array, written: Array) -> None:
         self.name = name
@@ -73,6 +77,8 @@ class Buffer:
         self.bytes: Array = data
         self.written: Array = written
         self.complete = False
+        self.argument = False
+        """True for memory of the caller: what is not written there lies outside of the tensor's view."""
         self.owners: Owners | None = None
         self._views: dict[str, Array] = {}
         self._shadows: dict[int, Array] = {}
@@ -415,7 +421,8 @@ class Arena:
             good |= ~lanes.live
         if not good.all():
             first = int(lanes.index[~good].flat[0])
-            self.report("never-written read", buffer.name, first, good.size - int(np.count_nonzero(good)))
+            kind: EventKind = "outside the view" if buffer.argument else "never-written read"
+            self.report(kind, buffer.name, first, good.size - int(np.count_nonzero(good)))
 
     def _note_read(self, buffer: Buffer, itemsize: int, lanes: _Lanes) -> None:
         index = lanes.index if lanes.live is None else lanes.index[lanes.live]

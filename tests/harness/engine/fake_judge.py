@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from verify.findings import Finding
 from verify.judge.verdict import Depth, Verdict
 
@@ -56,13 +58,18 @@ class FakeJudge:
             evidence={},
             isolation="none",
             plan_seed=1,
+            behaviour=_digest(b"twin" if "twin" in text else source) if depth == "full" else None,
             measured={
-                "behaviour": "twin" if "twin" in text else digest,
                 "cpu_seconds": 0.25,
                 "counterexamples": EXAMPLES if "wrong" in text else [],
                 "error_over_tolerance": {"float32": {"d_k": float("inf") if "wrong" in text else 0.1}},
             },
         )
+
+
+def _digest(text: bytes) -> str:
+    """Sixteen numbers that are as good as a behaviour: equal for equal texts, and far apart for others."""
+    return np.frombuffer(hashlib.sha256(text).digest()[:16], np.uint8).astype(">f4").tobytes().hex()
 
 
 @contextlib.contextmanager

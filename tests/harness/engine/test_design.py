@@ -77,8 +77,10 @@ def test_admitted_folders_hold_mechanism_verdict_and_measurements(tmp_path: Path
         entry = result.state.entries[position]
         assert folder.name.startswith(f"{entry.proposal.slug}-")
         assert (folder / "mechanism.py").read_text() == entry.proposal.source
-        assert json.loads((folder / "verdict.json").read_bytes())["admission"] == "admitted"
-        assert "behaviour" in json.loads((folder / "measured" / "cpu.json").read_bytes())
+        verdict = json.loads((folder / "verdict.json").read_bytes())
+        assert verdict["admission"] == "admitted"
+        assert len(verdict["behaviour"]) == 128
+        assert (folder / "measured" / "cpu.json").is_file()
     assert sorted((tmp_path / "out" / "linear_state").iterdir()) == sorted(result.folders.values())
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine.folders import remove_unfinished, write_candidate, written_behaviours
+from harness.engine.folders import remove_unfinished, write_candidate, written_verdicts
 from harness.errors import HarnessError
+from tests.harness.engine.fake_judge import FakeJudge
 
 VERDICT = b'{"skeleton": "linear_state/v1/ungated"}\n'
 
@@ -69,8 +70,11 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     assert folder.exists()
 
 
-def test_behaviours_are_read_from_folders_that_have_them(tmp_path: Path) -> None:
-    folder = write(tmp_path)
+def test_verdicts_are_read_from_folders_that_have_one(tmp_path: Path) -> None:
+    verdict = FakeJudge().check(b"x = 1\n", path="x.py", depth="full")
+    folder = write(tmp_path, verdict=verdict.to_bytes())
     (tmp_path / "linear_state" / "empty").mkdir()
-    assert written_behaviours(tmp_path, "linear_state") == {("linear_state/v1/ungated", "b"): folder}
-    assert written_behaviours(tmp_path, "other") == {}
+    (tmp_path / "linear_state" / "other").mkdir()
+    (tmp_path / "linear_state" / "other" / "verdict.json").write_bytes(VERDICT)
+    assert written_verdicts(tmp_path, "linear_state") == [(verdict, folder)]
+    assert written_verdicts(tmp_path, "other") == []

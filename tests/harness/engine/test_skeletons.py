@@ -56,3 +56,9 @@ def test_free_mechanisms_are_no_family_to_search() -> None:
 def test_an_unknown_family_names_the_nearest() -> None:
     with pytest.raises(WrongUsage, match="Did you mean 'linear_state'"):
         load_skeletons("liner_state")
+
+
+def test_all_families_are_one_task() -> None:
+    names = [skeleton.name for skeleton in load_skeletons("all")]
+    assert {name.split("/")[0] for name in names} == set(families())
+    assert names == [s.name for family in families() for s in load_skeletons(family)]

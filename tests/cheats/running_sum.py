@@ -1,3 +1,4 @@
+# expect: SUB-TRIVIAL: a sum of one input, which any averaging layer computes
 """Running sum: o_t = v_1 + ... + v_t, S_t = o_t. The smallest honest mechanism with a state.
 
 The comments and docstrings below mention torch.matmul, os.environ and x.item() on purpose: words are not calls.
