@@ -148,7 +148,8 @@ def show(
     """Print a mechanism's diff against its skeleton, its verdict, and what showed each claim.
 
     Nothing is run, unless --replay (or --png, which implies it) asks for the failure of a rejected mechanism:
-    the smallest case that was found for the first wrong number, and a map of where the error sits.
+    the smallest case that was found for the first wrong number, and a map of where the error sits. The exit
+    code is then that of `check`.
     """
     from verify.show import describe_candidate
 

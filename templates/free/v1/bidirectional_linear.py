@@ -366,11 +366,12 @@ def backward(
     parts = triton.cdiv(chunks, tuning["CHUNKS_PER_PART"])
     block_k = max(16, triton.next_power_of_2(K))
     block_v = min(64, max(16, triton.next_power_of_2(V)))
+    block_v_inner = min(32, block_v)  # of kernels that loop over V: float32 would spill with wider tiles
     d_output = d_output.contiguous()
     d_q, d_denominators = torch.empty_like(q), torch.empty_like(denominators)
     _query_grad_kernel[(B * H * chunks,)](
         q, d_output, denominators, total, d_q, d_denominators, scale, T, H, K=K, V=V,
-        CHUNK=tuning["CHUNK"], BLOCK_K=block_k, BLOCK_V=block_v,
+        CHUNK=tuning["CHUNK"], BLOCK_K=block_k, BLOCK_V=block_v_inner,
         num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
     )
     if not any(needs[1:]):
@@ -388,7 +389,7 @@ def backward(
     )
     _key_value_grad_kernel[(B * H * chunks,)](
         k, v, d_total, d_k, d_v, T, H, K=K, V=V,
-        CHUNK=tuning["CHUNK"], BLOCK_K=block_k, BLOCK_V=block_v,
+        CHUNK=tuning["CHUNK"], BLOCK_K=block_k, BLOCK_V=block_v_inner,
         num_warps=tuning["num_warps"], num_stages=tuning["num_stages"],
     )
     return d_q, d_k, d_v
