@@ -56,15 +56,20 @@ class Changes:
     dirty: tuple[str, ...]
 
 
+def is_rule(path: str) -> bool:
+    """Can a change of this file change a verdict? All of verify/ and templates/ can, but notes: an extension
+    module beside a `.py` file would be imported in its place.
+    """
+    return path.startswith(("verify/", "templates/")) and not path.endswith(".md")
+
+
 def find_changes(repository: Repository, merge_base: str, base_tree: Mapping[str, bytes]) -> Changes:
     """Compare the files on disk with the merge base (`base_tree`: path -> bytes of the watched folders).
 
-    Where Python under verify/ or templates/ changed, every candidate and every skeleton is a subject.
+    Where rules changed, every candidate and every skeleton is a subject.
     """
     changed = repository.changed(merge_base, WATCHED)
-    rules_changed = any(
-        path.startswith(("verify/", "templates/")) and path.endswith(".py") for path in changed
-    )
+    rules_changed = any(map(is_rule, changed))
     present = repository.on_disk("candidates")
     folders, strays = _folders([*present, *(path for path in base_tree if path.startswith("candidates/"))])
     touched = {folder for path in changed if (folder := _folder_of(path)) is not None}

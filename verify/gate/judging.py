@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ _BOOTSTRAP = (
     "from verify.cli import main; sys.argv[0] = 'verify'; main()"
 )
 _KEPT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
+_STOP_SECONDS = 20.0
 _FINISHED = (0, 1, 3, 4)
 """Exit codes after which `check` may have written its document."""
 
@@ -142,11 +144,17 @@ class CheckProcesses:
             return read_answers(output.read_bytes(), question)
 
     def stop(self) -> None:
-        """End every process that is still at work; each then ends its sandbox."""
+        """End every process that is still at work: interrupted, so that it takes its sandbox down itself."""
         with self._lock:
             self._stopped = True
-            for process in self._running:
-                process.terminate()
+            running = tuple(self._running)
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        for process in running:
+            try:
+                process.wait(timeout=_STOP_SECONDS)
+            except subprocess.TimeoutExpired:  # it was started where interrupts are ignored
+                process.kill()
 
     def _run(self, checkout: Path, question: Question, output: Path) -> tuple[int, str]:
         redraw = ["--plan-seed", str(question.plan_seed)] if question.plan_seed else []

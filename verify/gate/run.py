@@ -9,7 +9,7 @@ from pathlib import Path
 
 import verify
 from verify.findings import Finding
-from verify.gate.changes import WATCHED, Changes, Subject, find_changes
+from verify.gate.changes import WATCHED, Changes, Subject, find_changes, is_rule
 from verify.gate.duplicates import Traits, find_duplicates, known_traits, traits_of_candidate
 from verify.gate.folders import can_be_judged, check_append_only, check_layout, check_name
 from verify.gate.git import Repository
@@ -123,9 +123,8 @@ def _judges(
     running = Path(verify.__file__).resolve().parent
     if changes.rules_changed and base is not None:
         notes.append(
-            f"verify/ or templates/ changed: {decides.name} judged every candidate and every "
-            "skeleton, and decides "
-            f"what verdict.json must say; new sources must pass {base.name} as well"
+            f"verify/ or templates/ changed: {decides.name} judged every candidate and every skeleton, and "
+            f"decides what verdict.json must say; new sources must pass {base.name} as well"
         )
         if running.is_relative_to(root.resolve()):
             notes.append(
@@ -315,8 +314,7 @@ def _behind(base_tree: Mapping[str, bytes], tip_tree: Mapping[str, bytes]) -> tu
 
 
 def _rules(tree: Mapping[str, bytes]) -> dict[str, bytes]:
-    packages = ("verify/", "templates/")
-    return {path: data for path, data in tree.items() if path.startswith(packages) and path.endswith(".py")}
+    return {path: data for path, data in tree.items() if is_rule(path)}
 
 
 def _other_triton() -> bool:

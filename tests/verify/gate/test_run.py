@@ -12,7 +12,8 @@ import pytest
 from tests.verify.gate.scratch import CANDIDATES, QuickJudge, Scratch, digest_of, rules_of
 from verify.findings import Finding
 from verify.gate import run
-from verify.gate.git import WrongUsage
+from verify.gate.changes import find_changes
+from verify.gate.git import Repository, WrongUsage
 from verify.gate.records import GateReport
 
 
@@ -138,6 +139,15 @@ def test_a_change_of_rules_judges_every_candidate_and_every_skeleton(scratch: Sc
     assert kinds.count("candidate") == len(CANDIDATES) - 1
     assert kinds.count("skeleton") == len(skeletons) > 0
     assert any("verify/ or templates/ changed" in note for note in report.notes)
+
+
+def test_what_python_would_import_instead_of_a_rule_is_a_change_of_rules(scratch: Scratch) -> None:
+    (scratch.root / "verify" / "rules.abi3.so").write_bytes(b"\x7fELF")
+    (scratch.root / "templates" / "linear_state" / "notes.md").write_text("words")
+    changes = find_changes(Repository(scratch.root), "main", {})
+    assert changes.rules_changed
+    (scratch.root / "verify" / "rules.abi3.so").unlink()
+    assert not find_changes(Repository(scratch.root), "main", {}).rules_changed
 
 
 def test_a_released_skeleton_never_changes(scratch: Scratch) -> None:
