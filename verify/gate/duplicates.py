@@ -49,7 +49,7 @@ def traits_of_candidate(folder: str, source: str, judged: Judged) -> Traits:
         path=folder,
         source=str(judged.verdict["source_hash"]),
         form=_form(source),
-        behaviour=behaviour_of(judged.verdict) or judged.behaviour,
+        behaviour=behaviour_of(judged.verdict),
     )
 
 
@@ -64,24 +64,21 @@ def known_traits(tree: Mapping[str, bytes]) -> list[Traits]:
         elif path.startswith("candidates/") and path.count("/") == 3 and path.endswith("/mechanism.py"):
             folder = path.removesuffix("/mechanism.py")
             verdict = _object(tree.get(f"{folder}/verdict.json", b""))
-            measured = _object(tree.get(f"{folder}/measured/cpu.json", b""))
             source = verdict.get("source_hash")
             found.append(
                 Traits(
                     path=folder,
                     source=source if isinstance(source, str) else None,
                     form=_form(_text(data)),
-                    behaviour=behaviour_of(verdict) or behaviour_of(measured),
+                    behaviour=behaviour_of(verdict),
                 )
             )
     return found
 
 
-def behaviour_of(document: Mapping[str, Any]) -> str | None:
-    """The digest of what a mechanism computes, from a verdict or from measured numbers; None where it is
-    not said.
-    """
-    digest = document.get("behaviour")
+def behaviour_of(verdict: Mapping[str, Any]) -> str | None:
+    """The digest of what a mechanism computes; None where a verdict does not say."""
+    digest = verdict.get("behaviour")
     return digest if isinstance(digest, str) and digest else None
 
 

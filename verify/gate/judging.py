@@ -214,7 +214,6 @@ def _answer(entry: Mapping[str, Any]) -> Judged:
         path=path,
         verdict=verdict,
         findings=tuple(Finding(**finding) for finding in verdict["findings"]),
-        behaviour=verdict.get("behaviour") or shown.get("behaviour"),
         counterexamples=tuple(shown.get("counterexamples", ())),
     )
 

@@ -38,14 +38,12 @@ class Located:
 class Judged:
     """One judge's answer about one file, read from what `check --json` wrote.
 
-    `verdict` has the fields of verdict.json; `behaviour` is the digest of what the mechanism computes,
-    where the judge says it; `counterexamples` are lines to read.
+    `verdict` has the fields of verdict.json; `counterexamples` are lines to read.
     """
 
     path: str
     verdict: Mapping[str, Any]
     findings: tuple[Finding, ...]
-    behaviour: str | None
     counterexamples: tuple[str, ...]
 
     @property

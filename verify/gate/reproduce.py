@@ -6,24 +6,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from verify.errors import InfrastructureError
 from verify.findings import Finding
 from verify.gate.folders import first_difference
 from verify.gate.records import Judged
-from verify.judge.verdict import TRITON_PIN
+from verify.judge.verdict import TRITON_PIN, installed_triton
 
 _ABSENT = "nothing"
-
-
-def installed_triton() -> str | None:
-    """The version of the Triton that CMP would compile with here."""
-    try:
-        return version("triton")
-    except PackageNotFoundError:
-        return None
 
 
 def require_pinned_triton() -> None:

@@ -24,9 +24,9 @@ from verify.gate.judging import (
     judge_from_files,
 )
 from verify.gate.records import GateReport, Judged, Located, Report
-from verify.gate.reproduce import check_verdict, installed_triton
+from verify.gate.reproduce import check_verdict
 from verify.gate.words import one_line
-from verify.judge.verdict import TRITON_PIN
+from verify.judge.verdict import TRITON_PIN, installed_triton
 from verify.show import skeleton_diff
 from verify.source.static import Mechanism, check_static
 

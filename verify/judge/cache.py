@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from verify.judge.verdict import FULL_ISOLATION, TARGETS, TRITON_PIN, Depth, Verdict
+from verify.judge.verdict import FULL_ISOLATION, TARGETS, Depth, Verdict, installed_triton
 from verify.rules import RULES_VERSION
 
 
@@ -51,7 +51,7 @@ class VerdictCache:
             source,
             RULES_VERSION.encode(),
             depth.encode(),
-            TRITON_PIN.encode(),
+            (installed_triton() or "none").encode(),
             ",".join(TARGETS).encode(),
             judge_digest().encode(),
         ):

@@ -29,7 +29,7 @@ from verify.judge.repeats import check_repeats
 from verify.judge.runs import POISONS, Outcome, finish, start
 from verify.judge.session import Rejected, Session
 from verify.judge.substance import check_known, check_substance
-from verify.judge.verdict import FULL_ISOLATION, Depth, Verdict
+from verify.judge.verdict import FULL_ISOLATION, TRITON_PIN, Depth, Verdict, installed_triton
 from verify.rules import RULES_VERSION
 from verify.sandbox.client import Limits, Server
 from verify.seeds import derive
@@ -180,7 +180,9 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int, devic
     mechanism = session.mechanism
     groups = enumerate_groups(mechanism.spec, mechanism.tuning, seed=seed, depth=_case_depth(record.depth))
     try:
-        compiles = record.depth == "full" and not record.redrawn
+        last = record.depth == "full" and not record.redrawn
+        # CMP speaks about one compiler; under another it is skipped, which is not passed.
+        compiles = last and installed_triton() == TRITON_PIN
         compilation = Compilation(server, session, COMPILE_LIMITS) if compiles else None
     except Rejected as rejected:
         record.blame([rejected.finding])
@@ -197,7 +199,9 @@ def _dynamic(server: Server, session: Session, record: _Record, seed: int, devic
         if not record.findings:
             _ask_substance(server, session, record, seed)
         if not record.findings and compilation is not None:
-            _last_stages(session, compilation, record, seed, device)
+            _compile_stage(compilation, record)
+        if last and not any(one.stage != "CMP" for one in record.findings):
+            _time_stage(session, record, seed, device)
         if not record.findings:
             record.blame(session.end())
     finally:
@@ -237,16 +241,18 @@ def _ask_substance(server: Server, session: Session, record: _Record, seed: int)
     record.passed("SUB")
 
 
-def _last_stages(
-    session: Session, compilation: Compilation, record: _Record, seed: int, device: Device | None
-) -> None:
-    """CMP and THR, for a mechanism whose numbers are right."""
+def _compile_stage(compilation: Compilation, record: _Record) -> None:
+    """CMP, for a mechanism whose numbers are right."""
     began = time.monotonic()
     findings, reports = compilation.result()
     record.spent("CMP (after the runs)", began)
     record.measured["compiler"] = reports
     record.blame(findings)
     record.passed("CMP")
+
+
+def _time_stage(session: Session, record: _Record, seed: int, device: Device | None) -> None:
+    """THR: measured on a device, else predicted."""
     began = time.monotonic()
     try:
         record.measured["throughput"] = throughput.estimate(session, seed)

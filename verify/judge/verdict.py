@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from verify.findings import STAGES, Finding, Status
@@ -16,6 +17,16 @@ Depth = Literal["static", "quick", "full"]
 Admission = Literal["admitted", "rejected", "incomplete"]
 TRITON_PIN = "3.7.1"
 """The Triton whose compiler the CMP stage of this rules version speaks about."""
+
+
+
+def installed_triton() -> str | None:
+    """The version of Triton that is installed here; None without one."""
+    try:
+        return version("triton")
+    except PackageNotFoundError:
+        return None
+
 
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 """The devices that CMP compiles for."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from verify.findings import Finding
 from verify.gate.judging import Question
 from verify.gate.records import GateReport, Judged
@@ -122,12 +124,11 @@ class QuickJudge:
         self._behaviour: dict[str, str] = {}
 
     def computes(self, folder: Path, behaviour: str) -> None:
-        """Say what the mechanism in this folder computes; also in its verdict, where verdicts say so."""
+        """Say what the mechanism in this folder computes; also in its verdict."""
         self._behaviour[folder.name] = behaviour
         fields = json.loads((folder / "verdict.json").read_bytes())
-        if "behaviour" in fields:
-            text = json.dumps(fields | {"behaviour": behaviour}, indent=2, sort_keys=True)
-            (folder / "verdict.json").write_text(f"{text}\n")
+        text = json.dumps(fields | {"behaviour": behaviour}, indent=2, sort_keys=True)
+        (folder / "verdict.json").write_text(f"{text}\n")
 
     def __call__(self, checkout: Path, question: Question) -> list[Judged]:
         self.questions.append(question)
@@ -152,13 +153,12 @@ class QuickJudge:
             answer(source, rejected=line is not None, findings=findings, redrawn=question.plan_seed != 0)
         )
         said = self._behaviour.get(Path(path).parent.name)
-        if said and "behaviour" in verdict:
+        if said:
             verdict["behaviour"] = said
         return Judged(
             path=path,
             verdict=verdict,
             findings=findings,
-            behaviour=said or hashlib.sha256(source.encode()).hexdigest(),
             counterexamples=("GRD-VALUE d_k[0, 1]: expected 1, got 2",) if line is not None else (),
         )
 
@@ -183,8 +183,14 @@ def answer(
 
 def admission_of(digest: str) -> dict[str, Any]:
     """verdict.json of an admitted source that computes what no other does."""
-    verdict = json.loads((CANDIDATES[0] / "verdict.json").read_bytes()) | {"source_hash": digest}
-    return verdict | ({"behaviour": digest} if "behaviour" in verdict else {})
+    verdict = json.loads((CANDIDATES[0] / "verdict.json").read_bytes())
+    return verdict | {"source_hash": digest, "behaviour": behaviour_named(digest)}
+
+
+def behaviour_named(name: str) -> str:
+    """Sixteen numbers as the judge writes them: equal for equal names, far apart for others."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.frombuffer(digest[:16], np.uint8).astype(">f4").tobytes().hex()
 
 
 def digest_of(source: str) -> str:

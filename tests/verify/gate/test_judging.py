@@ -34,7 +34,7 @@ def main():
     saw = json.dumps({"verify": verify.__file__, "lies": lies, "path": sys.path, "arguments": arguments,
                       "environment": dict(os.environ), "cwd": os.getcwd()})
     rows = [{"path": f, "admission": "admitted", "stages": {"PAR": "pass"}, "findings": [],
-             "shown": {"behaviour": None, "counterexamples": [saw]}} for f in files]
+             "shown": {"counterexamples": [saw]}} for f in files]
     with open(arguments[arguments.index("--output") + 1], "w") as file:
         json.dump({"verdicts": rows}, file)
     print("checking", *files, file=sys.stderr)
@@ -124,12 +124,12 @@ def test_a_document_about_something_else_is_no_answer(document: bytes) -> None:
 def test_a_document_about_the_file_is_an_answer() -> None:
     question = Question(judge=JudgeFolder(root=Path("/nowhere"), name="a judge"), files=("a.py",))
     (answer,) = read_answers(json.dumps({"verdicts": [ROW]}).encode(), question)
-    assert (answer.admission, answer.behaviour) == ("admitted", None)
+    assert answer.admission == "admitted"
 
 
 def judged(path: str) -> Judged:
     verdict = {"admission": "admitted", "stages": {"PAR": "pass"}}
-    return Judged(path=path, verdict=verdict, findings=(), behaviour=None, counterexamples=())
+    return Judged(path=path, verdict=verdict, findings=(), counterexamples=())
 
 
 def test_questions_are_dealt_out_and_answered_in_order() -> None:
