@@ -201,7 +201,7 @@ def _sizes(entries: Sequence[TensorSpec], tensors: Sequence[torch.Tensor], spec:
                 raise ValueError(
                     f"{entry.name}: expected {dim} = {found[dim]} as in earlier tensors, got {size}"
                 )
-    return spec.resolve(found)
+    return spec.infer(found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ holds no T.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -158,6 +158,32 @@ class Spec:
                 raise ValueError(f"dimension {name}: expected {describe(self.dims[name])}, got {value}")
             full[name] = value
         return full
+
+    def infer(self, shown: Mapping[str, int]) -> dict[str, int]:
+        """Every dimension's size, given those that tensors show.
+
+        A name that no tensor has stands in an expression that one does (R in H = G * R) and is the smallest
+        size that agrees with it. Raises ValueError as `resolve`, and where no size agrees.
+        """
+        found = dict(shown)
+        for name in self.free_dims():
+            rules = [r for r in self.dims.values() if name in r.names and r.name in found]
+            others = {operand for r in rules for operand in r.names} - {name}
+            if name not in found and rules and others <= set(found):
+                found[name] = self._agreeing(name, rules, found)
+        return self.resolve(found)
+
+    def _agreeing(self, name: str, rules: Sequence[DimRule], found: Mapping[str, int]) -> int:
+        for size in range(self.dims[name].low, (self.dims[name].high or LARGEST_DIM) + 1):
+            sizes = {**found, name: size}
+            if all(_size_of(rule.name, self.dims, sizes) == found[rule.name] for rule in rules):
+                return size
+        rule = rules[0]
+        known = ", ".join(f"{operand} = {found[operand]}" for operand in rule.names if operand != name)
+        raise ValueError(
+            f"dimension {rule.name}: expected {rule.expression} for some {name} ({describe(self.dims[name])})"
+            f" and {known}, got {found[rule.name]}"
+        )
 
 
 def describe(rule: DimRule) -> str:

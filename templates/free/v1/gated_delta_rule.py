@@ -343,7 +343,7 @@ def _state_grad_kernel(
         tl.store(d_v_ptr + row * V + v_offsets, d_v.to(q.dtype), mask=v_mask)
         gates = _load_scalars(g_ptr + row, H, count, CHUNK)
         from_start = _decay_from_start(gates)
-        read = (d_o.to(tl.float32) * (scale * from_start)[:, None]).to(q.dtype)
+        read = (d_o.to(tl.float32) * scale * from_start[:, None]).to(q.dtype)
         taken = (d_v * from_start[:, None]).to(q.dtype)
         d_state = tl.dot(tl.trans(q), read, d_state * tl.exp(tl.sum(gates, 0)), input_precision="ieee")
         d_state -= tl.dot(tl.trans(k), taken, input_precision="ieee")

@@ -340,7 +340,7 @@ def _key_grad_kernel(
     d_o_ptr,  # (B, T, H, V)
     d_k_ptr,  # (B, T, G, K), out
     d_v_ptr,  # (B, T, G, V), out
-    leaving_ptr,  # (B, H, T), out: by the gates: what is read after their tile
+    leaving_ptr,  # (B, H, T), out where there are later tiles: d_scores (i, j) summed over them
     scale, T, H, G, BG, window,
     WINDOWED: tl.constexpr, K: tl.constexpr, V: tl.constexpr, BLOCK: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
@@ -358,29 +358,38 @@ def _key_grad_kernel(
     scale_of_exp2 = scale * 1.4426950408889634
     d_k = tl.zeros((BLOCK, BLOCK_K), tl.float32)
     d_v = tl.zeros((BLOCK, BLOCK_V), tl.float32)
-    stop = tl.cdiv(tl.minimum(first_j + BLOCK + window - 1, T), BLOCK)
-    for i_h in range(i_g * (H // G), (i_g + 1) * (H // G)):
-        at = i_b * T * H + i_h
-        scalars = (i_b * H + i_h) * T
-        fade = tl.trans(_within(_load_gates(g_ptr + at, H, first_j, T, BLOCK), BLOCK))
+    q_ptr += i_b * T * H * K
+    d_o_ptr += i_b * T * H * V
+    g_ptr += i_b * T * H
+    lse_ptr += i_b * H * T
+    delta_ptr += i_b * H * T
+    leaving_ptr += i_b * H * T + first_j
+    first_h = i_g * (H // G)
+    for i_h in range(first_h, first_h + H // G):
+        fade = tl.trans(_within(_load_gates(g_ptr + i_h, H, first_j, T, BLOCK), BLOCK))
         d_k, d_v, _ = _key_grad(
-            k, v, d_k, d_v, q_ptr + at * K, lse_ptr + scalars, delta_ptr + scalars, d_o_ptr + at * V,
-            fade, first_j, first_j, T, H, scale_of_exp2, window, K, V, BLOCK, BLOCK_K, BLOCK_V, True,
+            k, v, d_k, d_v, q_ptr + i_h * K, lse_ptr + i_h * T, delta_ptr + i_h * T, d_o_ptr + i_h * V, fade,
+            first_j, first_j, T, H, scale_of_exp2, window, K, V, BLOCK, BLOCK_K, BLOCK_V, True,
         )
-        until = _to_end(g_ptr + at, H, first_j, T, BLOCK)  # the gates from each key to the query tile
-        left = tl.zeros((BLOCK,), tl.float32)
-        for reader in range(tile + 1, stop):
-            gates = _load_gates(g_ptr + at, H, reader * BLOCK, T, BLOCK)
-            fade = until[:, None] + tl.cumsum(gates, 0)[None, :]
-            d_k, d_v, read = _key_grad(
-                k, v, d_k, d_v, q_ptr + at * K, lse_ptr + scalars, delta_ptr + scalars, d_o_ptr + at * V,
-                fade, reader * BLOCK, first_j, T, H, scale_of_exp2, window,
-                K, V, BLOCK, BLOCK_K, BLOCK_V, WINDOWED,
-            )
-            left += read
-            until += tl.sum(gates, 0)
-        leaving = tl.sum(tl.where(rows[:, None] > rows[None, :], left[None, :], 0.0), 1)
-        tl.store(leaving_ptr + scalars + first_j + rows, leaving, mask=rows < T - first_j)
+    # One loop over heads and later tiles: nested ones would need more registers than there are.
+    readers = tl.cdiv(tl.minimum(first_j + BLOCK + window - 1, T), BLOCK) - tile - 1
+    gap = tl.zeros((BLOCK,), tl.float32)  # the gates between the key tile and the query tile
+    left = tl.zeros((BLOCK,), tl.float32)
+    for step in range(0, (H // G) * readers):
+        i_h = first_h + step // readers
+        first_i = (tile + 1 + step % readers) * BLOCK
+        gap = tl.where(step % readers == 0, 0.0, gap)
+        gates = _load_gates(g_ptr + i_h, H, first_i, T, BLOCK)
+        until = gap + _to_end(g_ptr + i_h, H, first_j, T, BLOCK)
+        fade = until[:, None] + tl.cumsum(gates, 0)[None, :]
+        d_k, d_v, read = _key_grad(
+            k, v, d_k, d_v, q_ptr + i_h * K, lse_ptr + i_h * T, delta_ptr + i_h * T, d_o_ptr + i_h * V, fade,
+            first_i, first_j, T, H, scale_of_exp2, window, K, V, BLOCK, BLOCK_K, BLOCK_V, WINDOWED,
+        )
+        left = tl.where(step % readers == 0, 0.0, left) + read
+        last = (rows < T - first_j) & (step % readers == readers - 1)
+        tl.store(leaving_ptr + i_h * T + rows, left, mask=last)
+        gap += tl.sum(gates, 0)
     mask = _inside(T - first_j, V, BLOCK, BLOCK_V)
     tl.store(d_v_ptr + row * V + _offsets(G * V, BLOCK, BLOCK_V), d_v.to(v.dtype), mask=mask)
     mask = _inside(T - first_j, K, BLOCK, BLOCK_K)
@@ -408,7 +417,8 @@ def _gate_grad_kernel(
             passing += tl.load(sums_ptr + at, mask=(i < tiles) & (j < tile), other=0.0)
     tokens = tile * BLOCK + tl.arange(0, BLOCK)
     d_g = tl.load(arriving_ptr + i_bh * T + tokens, mask=tokens < T, other=0.0)
-    d_g += tl.load(leaving_ptr + i_bh * T + tokens, mask=tokens < T, other=0.0)
+    left = tl.load(leaving_ptr + i_bh * T + tokens, mask=tokens < T, other=0.0)
+    d_g += tl.sum(tl.where(tokens[:, None] > tokens[None, :], left[None, :], 0.0), 1)
     d_g += tl.sum(tl.sum(passing, 1), 0)
     tl.store(d_g_ptr + ((i_bh // H) * T + tokens) * H + i_bh % H, d_g, mask=tokens < T)
 
@@ -424,13 +434,8 @@ def _rows(size: int, x: torch.Tensor) -> int:
 
 
 def forward(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    g: torch.Tensor,
-    *,
-    state: tuple[torch.Tensor, ...],
-    tuning: dict[str, int],
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor,
+    *, state: tuple[torch.Tensor, ...], tuning: dict[str, int],
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     """Output (B, T, H, V), no state, and the residuals of `backward`; arguments as in `reference`."""
     B, T, H, K = q.shape
@@ -449,12 +454,8 @@ def forward(
 
 
 def backward(
-    residuals: tuple[torch.Tensor, ...],
-    d_output: torch.Tensor,
-    d_state: tuple[torch.Tensor, ...],
-    *,
-    needs: tuple[bool, ...],
-    tuning: dict[str, int],
+    residuals: tuple[torch.Tensor, ...], d_output: torch.Tensor, d_state: tuple[torch.Tensor, ...],
+    *, needs: tuple[bool, ...], tuning: dict[str, int],
 ) -> tuple[torch.Tensor | None, ...]:
     """Gradients by q, k, v and g from that by the output (B, T, H, V)."""
     q, k, v, g, output, low, lse = residuals
@@ -467,7 +468,7 @@ def backward(
     d_q, d_k, d_v, d_g = None, None, None, None
     if not any(needs):
         return d_q, d_k, d_v, d_g
-    delta, arriving, leaving = torch.empty_like(lse), torch.empty_like(lse), torch.empty_like(lse)
+    delta, arriving, leaving = torch.empty_like(lse), torch.empty_like(lse), torch.zeros_like(lse)
     sums = torch.zeros((B, H, tiles, tiles), dtype=torch.float32, device=q.device)
     _delta_kernel[(tiles * B * H,)](
         output, low, d_output, delta, T, H, B * H, V=V, BLOCK=block, BLOCK_V=_block(V),

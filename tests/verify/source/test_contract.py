@@ -154,6 +154,22 @@ def test_declared_dims_resolve_to_sizes() -> None:
     assert set(spec.free_dims()) == {"B", "T", "G", "R", "K", "V"}
 
 
+def test_a_size_that_no_tensor_shows_follows_from_its_expression() -> None:
+    spec = valid(inputs='{"q": "B T H K", "v": "B T G V"}', dims='{"H": "G*R", "G": "1..8", "R": "1..4"}')
+    shown = {"B": 2, "T": 5, "H": 6, "G": 2, "K": 7, "V": 1}
+    assert spec.infer(shown) == {**shown, "R": 3}
+    with pytest.raises(ValueError, match=r"H: expected G\*R for some R \(1\.\.4\) and G = 2, got 5"):
+        spec.infer({**shown, "H": 5})
+    with pytest.raises(ValueError, match="missing"):
+        spec.infer({"B": 2, "T": 5, "H": 6, "K": 7, "V": 1})
+
+
+def test_the_names_that_heads_are_made_of() -> None:
+    made = valid(inputs='{"q": "B T H K", "v": "B T G V"}', dims='{"H": "G*R", "G": "1..8", "R": "1..4"}')
+    assert made.head_dims() == ("G", "R")
+    assert valid().head_dims() == ()
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
