@@ -54,51 +54,36 @@ def _time_file(file: Path, repeat: int) -> dict[str, Any]:
         environment = {**os.environ, "XDG_CACHE_HOME": cache}
         seconds: dict[str, float] = {}
         codes: dict[str, int] = {}
+        stages: dict[str, float] = {}
         for depth in ("static", "quick", "full"):
             times = []
             for _ in range(repeat):
-                elapsed, codes[depth] = _check(file, depth, environment, use_cache=False)
+                elapsed, codes[depth], stages = _check(file, depth, environment, use_cache=False)
                 times.append(elapsed)
             seconds[depth] = statistics.median(times)
         _check(file, "quick", environment, use_cache=True)
-        seconds["unchanged"], codes["unchanged"] = _check(file, "quick", environment, use_cache=True)
-        stages = _stage_seconds(file, environment)
-    return {"file": str(file), "seconds": seconds, "exit_codes": codes, "stages": stages}
+        seconds["unchanged"], codes["unchanged"], _ = _check(file, "quick", environment, use_cache=True)
+    return {"file": _shown(file), "seconds": seconds, "exit_codes": codes, "stages": stages}
 
 
-def _check(file: Path, depth: str, environment: dict[str, str], *, use_cache: bool) -> tuple[float, int]:
+def _shown(file: Path) -> str:
+    """The path as it is given from here, so that the document does not name the machine's folders."""
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
+
+def _check(
+    file: Path, depth: str, environment: dict[str, str], *, use_cache: bool
+) -> tuple[float, int, dict[str, float]]:
+    """Wall seconds, exit code, and the seconds of each stage as the judge says them, of one process."""
     command = [
-        sys.executable,
-        "-m",
-        "verify",
-        "check",
-        str(file),
-        "--depth",
-        depth,
-        "--cache" if use_cache else "--no-cache",
+        *(sys.executable, "-m", "verify", "check", str(file)),
+        *("--depth", depth, "--cache" if use_cache else "--no-cache", "--json"),
     ]
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, check=False)  # noqa: S603 - our own module
-    return time.perf_counter() - began, done.returncode
-
-
-def _stage_seconds(file: Path, environment: dict[str, str]) -> dict[str, float]:
-    """Seconds per stage of one full run, from the judge's own record."""
-    command = [sys.executable, "-c", _STAGES, str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)  # noqa: S603
-    return dict(json.loads(done.stdout))
-
-
-_STAGES = """
-import json, sys
-from contextlib import closing
-from pathlib import Path
-from verify.judge.judge import Judge
-from verify.sandbox.client import Server
-with closing(Server()) as server:
-    verdict = Judge(server).check(Path(sys.argv[1]).read_bytes(), path=sys.argv[1], depth="full")
-print(json.dumps(verdict.measured["seconds"]))
-"""
+    elapsed = time.perf_counter() - began
+    (said,) = json.loads(done.stdout)["verdicts"]
+    return elapsed, done.returncode, said["shown"]["seconds"]
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:

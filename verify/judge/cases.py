@@ -23,6 +23,7 @@ PRIMES = (13, 37, 61)
 AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
 LONG = 521
 OTHER_SIZE = 16
+LARGEST_OTHER = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,10 @@ class Planner:
             # What H is made of is as small as H would be; two groups of two heads tell groups apart.
             most = {None: 3, 1: 1}.get(chosen.get("H"), 2)
             return _clamp(1 + self.stream.below(most), rule)
+        if self.stream.below(4) == 0:
+            # A dimension of the mechanism's own: mostly small, now and then anything that its rule allows.
+            high = LARGEST_OTHER if rule.high is None else min(rule.high, LARGEST_OTHER)
+            return _clamp(rule.low + self.stream.below(max(1, high - rule.low + 1)), rule)
         return _clamp(1 + self.stream.below(4), rule)
 
     def smoke(self) -> Group:

@@ -177,11 +177,12 @@ class _Asker:
 
     def many_sequences(self) -> None:
         """The reference with a batch of a size that nobody can prepare for."""
-        batch = 3 + self.planner.stream.below(15)
+        batch = 8 + self.planner.stream.below(10)
         experiment = self.experiment(107, {"B": batch, "T": 7, "H": 2, "K": 4, "V": 4, "D": 4})
         base = replaced(experiment.inputs, {})
-        unmoved = _sequence(experiment, self.planner.stream.below(batch))
-        self.found.note("batch", unmoved.ask_reference(base, experiment.exact(base)))
+        before = experiment.exact(base)
+        for number in dict.fromkeys((0, self.planner.stream.below(batch), batch - 1)):
+            self.found.note("batch", _sequence(experiment, number).ask_reference(base, before))
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -222,10 +223,11 @@ class _Asker:
         length = LONG + self.planner.stream.below(LONG)
         experiment = self.experiment(108, {"B": 1, "T": length, "H": 1, "K": 4, "V": 4, "D": 4})
         self.reference_at(experiment, self.cut(length))
-        if self.spec.state and not self.found.findings:
-            cut = self.cut(length)
+        if not self.spec.state or self.found.findings:
+            return
+        before = experiment.exact(experiment.inputs)
+        for cut in (self.cut(32), self.cut(length)):  # an early cut shifts whatever counts tokens
             resumed = _resumed(experiment, cut, lambda part: part.oracle(part.inputs))
-            before = experiment.exact(experiment.inputs)
             self.found.note("resume", _split(experiment, cut).reference(before, resumed))
 
     # -- reach -----------------------------------------------------------------------------------------------

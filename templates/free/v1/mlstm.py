@@ -23,16 +23,13 @@ SPEC = {
         "q": "B T H K : unit_norm", "k": "B T H K : unit_norm", "v": "B T H V",
         "i": "B T H : normal, float32", "f": "B T H : log_decay, float32",
     },
-    "params": {},
-    "dims": {},
-    "constants": {},
+    "params": {}, "dims": {}, "constants": {},
     "output": "B T H V",
     "state": {"C": "B H K V : normal, float32", "n": "B H K : normal, float32", "m": "B H : normal, float32"},
 }
 TUNING = [
     {"CHUNK": 32, "num_warps": 4, "num_stages": 2},
     {"CHUNK": 64, "num_warps": 8, "num_stages": 1},
-    {"CHUNK": 16, "num_warps": 4, "num_stages": 2},
 ]
 
 
@@ -67,19 +64,18 @@ def parallel(
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """`reference` in chunks of 64 tokens: quadratic inside a chunk, recurrent between chunks."""
     C, n, m = state
-    queries, keys = q.to(C.dtype) * q.shape[-1] ** -0.5, k.to(C.dtype)
-    values, gains, fades = v.to(C.dtype), i.transpose(1, 2), f.transpose(1, 2)  # gates as (B, H, T)
+    gains, fades = i.transpose(1, 2), f.transpose(1, 2)  # (B, H, T)
     outputs = []
     for start in range(0, q.shape[1], 64):
         chunk = slice(start, start + 64)
-        q_c, k_c, v_c, f_c = queries[:, chunk], keys[:, chunk], values[:, chunk], fades[..., chunk]
+        q_c, k_c, v_c, f_c = q[:, chunk] * q.shape[-1]**-0.5, k[:, chunk], v[:, chunk], fades[..., chunk]
         seen = torch.ones(q_c.shape[1], q_c.shape[1], dtype=torch.bool, device=q.device).tril()
         spans = torch.where(seen.tril(-1), f_c[..., None], 0.0).cumsum(2)  # (B, H, C, C): f over j < s <= t
         logs = torch.where(seen, spans + gains[..., None, chunk], -math.inf)
         reach = f_c.cumsum(2) + m[..., None]  # (B, H, C)
         highest = torch.maximum(reach, logs.amax(3))
-        from_start = torch.exp(reach - highest).transpose(1, 2)[..., None]  # (B, C, H, 1)
         scores = torch.einsum("bihk,bjhk->bhij", q_c, k_c) * torch.exp(logs - highest[..., None])
+        from_start = torch.exp(reach - highest).transpose(1, 2)[..., None]  # (B, C, H, 1)
         q_c = q_c * from_start
         mixed = torch.einsum("bhij,bjhv->bihv", scores, v_c) + torch.einsum("bihk,bhkv->bihv", q_c, C)
         weights = scores.sum(3).transpose(1, 2) + torch.einsum("bihk,bhk->bih", q_c, n)
@@ -87,10 +83,9 @@ def parallel(
         outputs.append(mixed / sizes[..., None])
         m = highest[..., -1]
         k_c = k_c * torch.exp(logs[:, :, -1] - m[..., None]).transpose(1, 2)[..., None]
-        keep = from_start[:, -1]  # (B, H, 1)
-        C = keep[..., None] * C + torch.einsum("bjhk,bjhv->bhkv", k_c, v_c)
-        n = keep * n + k_c.sum(1)
-    return torch.cat(outputs, dim=1).to(v.dtype), (C, n, m)
+        C = from_start[:, -1, :, :, None] * C + torch.einsum("bjhk,bjhv->bhkv", k_c, v_c)
+        n = from_start[:, -1] * n + k_c.sum(1)
+    return torch.cat(outputs, dim=1), (C, n, m)
 
 
 @triton.jit
@@ -135,6 +130,12 @@ def _times(x, y):
 
 
 @triton.jit
+def _rest(x, like):
+    """What rounding x to the dtype of `like` takes off, in that dtype; zero where that is float32."""
+    return (x - x.to(like.dtype).to(tl.float32)).to(like.dtype)
+
+
+@triton.jit
 def _carried_share(i_ptr, f_ptr, m_ptr, m_before, first, H, count, CHUNK: tl.constexpr):
     """d m_t / d m_{t-1} of tokens first, first + 1, ... of a chunk (CHUNK,), 1 for those outside of it."""
     rows = first + tl.arange(0, CHUNK)
@@ -154,10 +155,7 @@ def _state_kernel(
     T, H,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
-    """Grid (B * H, V tiles): one program carries (K, BLOCK_V) of one head's C through all chunks.
-
-    The programs of the first V tile also carry n; all compute m.
-    """
+    """Grid (B * H, V tiles): each carries (K, BLOCK_V) of one head's C, and m; the first V tile's also n."""
     i_bh = tl.program_id(0).to(tl.int64)
     first_v = tl.program_id(1) * BLOCK_V
     chunks = tl.cdiv(T, CHUNK)
@@ -196,7 +194,7 @@ def _state_kernel(
 def _output_kernel(
     q_ptr, k_ptr, v_ptr, i_ptr, f_ptr,  # (B, T, H, K) twice, (B, T, H, V), gates (B, T, H)
     states_ptr, n_states_ptr, m_states_ptr,  # (B, H, chunks, K, V), (B, H, chunks, K), (B, H, chunks + 1)
-    o_ptr,  # (B, T, H, V), out
+    o_ptr, exact_ptr,  # (B, T, H, V), out: the same, once in float32
     weights_ptr, m_ptr,  # (B, T, H), out: n_t^T q_t and m_t
     scale, T, H,
     K: tl.constexpr, V: tl.constexpr, CHUNK: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
@@ -226,12 +224,15 @@ def _output_kernel(
     m = tl.maximum(reach, tl.max(logs, 1))
     from_start = tl.exp(reach - m) * scale
     scores = tl.dot(q, tl.trans(k), input_precision="ieee") * tl.exp(logs - m[:, None]) * scale
-    # The decay from the chunk's start multiplies a float32 product, so no operand of a dot is rounded for it.
-    output = tl.dot(q, state.to(v.dtype), input_precision="ieee") * from_start[:, None]
+    # A value that dominates must come out as itself: both sums see the same scores, to float32.
+    output = tl.dot(q, state.to(v.dtype), input_precision="ieee")
+    output = tl.dot(q, _rest(state, v), output, input_precision="ieee") * from_start[:, None]
     output = tl.dot(scores.to(v.dtype), v, output, input_precision="ieee")
+    output = tl.dot(_rest(scores, v), v, output, input_precision="ieee")
     weights = tl.sum(scores, 1) + from_start * tl.sum(q.to(tl.float32) * n[None, :], 1)
     output /= tl.maximum(tl.abs(weights), tl.exp(-m))[:, None]
     tl.store(o_ptr + row * V + v_offsets, output.to(v.dtype), mask=v_mask)
+    tl.store(exact_ptr + row * V + v_offsets, output, mask=v_mask)
     rows = tl.arange(0, CHUNK)
     tl.store(weights_ptr + row + rows * H, weights, mask=(rows < count) & (first_v == 0))
     tl.store(m_ptr + row + rows * H, m, mask=(rows < count) & (first_v == 0))
@@ -239,15 +240,14 @@ def _output_kernel(
 
 @triton.jit
 def _weight_grad_kernel(
-    o_ptr, d_o_ptr,  # (B, T, H, V)
-    weights_ptr, m_ptr,  # (B, T, H)
+    exact_ptr, d_o_ptr, weights_ptr, m_ptr,  # (B, T, H, V) twice, (B, T, H) twice
     d_weights_ptr,  # (B, T, H), out
     count, V: tl.constexpr, ROWS: tl.constexpr, BLOCK_V: tl.constexpr,
 ):
     """Grid (B * T * H / ROWS,): gradient by n_t^T q_t, zero where exp(-m_t) is the denominator."""
     first = tl.program_id(0).to(tl.int64) * ROWS
     offsets, v_mask = _tile(V, count - first, 0, V, ROWS, BLOCK_V)
-    o = tl.load(o_ptr + first * V + offsets, mask=v_mask, other=0.0).to(tl.float32)
+    o = tl.load(exact_ptr + first * V + offsets, mask=v_mask, other=0.0)
     d_o = tl.load(d_o_ptr + first * V + offsets, mask=v_mask, other=0.0).to(tl.float32)
     weights = _per_token(weights_ptr + first, 0, 1, count - first, 1.0, ROWS)
     least = tl.exp(-_per_token(m_ptr + first, 0, 1, count - first, 0.0, ROWS))
@@ -381,9 +381,10 @@ def _input_grad_kernel(
         s_offsets, s_mask = _tile(V, K, first_v, V, BLOCK_K, BLOCK_V)
         v = tl.load(v_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
         d_o = tl.load(d_o_ptr + row * V + v_offsets, mask=v_mask, other=0.0)
-        state = tl.load(states_ptr + i_bhc * K * V + s_offsets, mask=s_mask, other=0.0).to(v.dtype)
+        state = tl.load(states_ptr + i_bhc * K * V + s_offsets, mask=s_mask, other=0.0)
         d_scores = tl.dot(d_o, tl.trans(v), d_scores, input_precision="ieee")
-        d_q = tl.dot(d_o, tl.trans(state), d_q, input_precision="ieee")
+        d_q = tl.dot(d_o, tl.trans(state.to(v.dtype)), d_q, input_precision="ieee")
+        d_q = tl.dot(d_o, tl.trans(_rest(state, v)), d_q, input_precision="ieee")
     d_scores = d_scores * inverse[:, None] + d_weights[:, None]
     d_q = (d_q * inverse[:, None] + d_weights[:, None] * n[None, :]) * from_start[:, None]
     # The gates need what crosses the chunk's edges apart from what stays inside: added up only later.
@@ -437,24 +438,22 @@ def forward(
     chunks = triton.cdiv(T, chunk)
     block_k = max(16, triton.next_power_of_2(K))
     block_v = min(64, max(16, triton.next_power_of_2(V)))
-    v_tiles = triton.cdiv(V, block_v)
     q, k, v, i, f = q.contiguous(), k.contiguous(), v.contiguous(), i.contiguous(), f.contiguous()
     initial, n_initial, m_initial = state[0].contiguous(), state[1].contiguous(), state[2].contiguous()
-    states = torch.empty((B, H, chunks, K, V), dtype=torch.float32, device=q.device)
-    n_states = torch.empty((B, H, chunks, K), dtype=torch.float32, device=q.device)
-    m_states = torch.empty((B, H, chunks + 1), dtype=torch.float32, device=q.device)
+    states, n_states = i.new_empty((B, H, chunks, K, V)), i.new_empty((B, H, chunks, K))
+    m_states, exact = i.new_empty((B, H, chunks + 1)), i.new_empty((B, T, H, V))
     final, n_final = torch.empty_like(initial), torch.empty_like(n_initial)
     m_final, weights, m = torch.empty_like(m_initial), torch.empty_like(i), torch.empty_like(i)
     output = torch.empty_like(v)
-    _state_kernel[(B * H, v_tiles)](
+    _state_kernel[(B * H, triton.cdiv(V, block_v))](
         k, v, i, f, initial, n_initial, m_initial, states, n_states, m_states, final, n_final, m_final, T, H,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=num_warps, num_stages=num_stages,
     )
-    _output_kernel[(B * H * chunks, v_tiles)](
-        q, k, v, i, f, states, n_states, m_states, output, weights, m, K**-0.5, T, H,
+    _output_kernel[(B * H * chunks, triton.cdiv(V, block_v))](
+        q, k, v, i, f, states, n_states, m_states, output, exact, weights, m, K**-0.5, T, H,
         K=K, V=V, CHUNK=chunk, BLOCK_K=block_k, BLOCK_V=block_v, num_warps=num_warps, num_stages=num_stages,
     )
-    residuals = (q, k, v, i, f, output, weights, m, states, n_states, m_states, final, n_final)
+    residuals = (q, k, v, i, f, exact, weights, m, states, n_states, m_states, final, n_final)
     return output, (final, n_final, m_final), residuals
 
 
@@ -463,7 +462,7 @@ def backward(
     *, needs: tuple[bool, ...], tuning: dict[str, int],
 ) -> tuple[torch.Tensor | None, ...]:
     """Gradients by q, k, v, i, f, C, n and m from those by the output (B, T, H, V) and the final state."""
-    q, k, v, i, f, output, weights, m, states, n_states, m_states, final, n_final = residuals
+    q, k, v, i, f, exact, weights, m, states, n_states, m_states, final, n_final = residuals
     (B, T, H, K), V = q.shape, v.shape[-1]
     chunk, num_warps, num_stages = tuning["CHUNK"], tuning["num_warps"], tuning["num_stages"]
     chunks = triton.cdiv(T, chunk)
@@ -476,7 +475,7 @@ def backward(
     d_initial, d_n_initial = torch.empty_like(d_final), torch.empty_like(d_n_final)
     d_highest, d_m_initial = torch.empty_like(d_m_final), torch.empty_like(d_m_final)
     _weight_grad_kernel[(triton.cdiv(B * T * H, 32),)](
-        output, d_output, weights, m, d_weights, B * T * H,
+        exact, d_output, weights, m, d_weights, B * T * H,
         V=V, ROWS=32, BLOCK_V=max(16, triton.next_power_of_2(V)), num_warps=4,
     )
     _state_grad_kernel[(B * H, triton.cdiv(V, block_v))](
