@@ -46,6 +46,11 @@ def run_in_environment(session: nox.Session, *arguments: str) -> None:
     session.run(str(python), *arguments, external=True)
 
 
+def judged_folders() -> list[str]:
+    """Where mechanisms are kept."""
+    return [folder for folder in ("templates", "candidates") if Path(folder).is_dir()]
+
+
 @nox.session(venv_backend="none", requires=["environment"])
 def design(session: nox.Session) -> None:
     """Search for mechanisms: propose, judge, keep the admitted ones."""
@@ -55,8 +60,14 @@ def design(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["environment"])
 def verify(session: nox.Session) -> None:
     """Judge every template and every candidate at full depth."""
-    present = [folder for folder in ("templates", "candidates") if Path(folder).is_dir()]
-    run_in_environment(session, "-m", "verify", "check", "--depth", "full", *session.posargs, *present)
+    arguments = ("--depth", "full", *session.posargs, *judged_folders())
+    run_in_environment(session, "-m", "verify", "check", *arguments)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def gate(session: nox.Session) -> None:
+    """Judge what a branch changes by the rules of its base: `nox -s gate -- --base origin/main`."""
+    run_in_environment(session, "-m", "verify", "gate", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"])
@@ -90,8 +101,8 @@ def margins(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Time the judge, stage by stage."""
-    run_in_environment(session, "-m", "verify", "time", *session.posargs)
+    """Time the judge, stage by stage, over every template and every candidate."""
+    run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())
 
 
 @nox.session(venv_backend="none", requires=["environment"])
