@@ -133,3 +133,12 @@ def test_the_terms_of_a_linear_gradient_have_its_size() -> None:
     weights, x, cotangent = (np.random.default_rng(seed).standard_normal(500) for seed in range(3))
     size = gradient_terms([(weights * x, cotangent)], x)
     assert 0.3 < size / np.sqrt(np.mean((weights * cotangent) ** 2)) < 30
+
+
+def test_a_narrow_result_reaches_a_wide_tensor_as_one_inner_product() -> None:
+    """What a softmax over one key takes off again: <v, cotangent> k / sqrt(K), with 3 values and 100 features."""
+    generator = np.random.default_rng(4)
+    q, k = generator.standard_normal((2, 50, 100))
+    v, cotangent = generator.standard_normal((2, 50, 3))
+    term = (v * cotangent).sum(-1, keepdims=True) * k / 10.0
+    assert 0.5 < gradient_terms([(v, cotangent)], q) / np.sqrt(np.mean(term**2)) < 2.0
