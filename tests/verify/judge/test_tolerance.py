@@ -136,7 +136,7 @@ def test_the_terms_of_a_linear_gradient_have_its_size() -> None:
 
 
 def test_a_narrow_result_reaches_a_wide_tensor_as_one_inner_product() -> None:
-    """What a softmax over one key takes off again: <v, cotangent> k / sqrt(K), with 3 values and 100 features."""
+    """What a softmax over one key takes off again: <v, cotangent> k / sqrt(K) of 3 values, 100 features."""
     generator = np.random.default_rng(4)
     q, k = generator.standard_normal((2, 50, 100))
     v, cotangent = generator.standard_normal((2, 50, 3))
