@@ -162,3 +162,12 @@ def test_the_tolerance_map_is_what_an_error_is_compared_with(shape: tuple[int, .
     found = compare(values + 3.0 * signs * allowed, truth, run_dtype="float32", result_dtype="float32")
     assert found.ratio == pytest.approx(3.0, rel=0.3), "windows say 3, the whole tensor nearly so"
     assert found.ratio >= 3.0 * (1.0 - 1e-9)
+
+
+def test_a_narrow_result_reaches_a_wide_tensor_as_one_inner_product() -> None:
+    """What a softmax over one key takes off again: <v, cotangent> k / sqrt(K) of 3 values, 100 features."""
+    generator = np.random.default_rng(4)
+    q, k = generator.standard_normal((2, 50, 100))
+    v, cotangent = generator.standard_normal((2, 50, 3))
+    term = (v * cotangent).sum(-1, keepdims=True) * k / 10.0
+    assert 0.5 < gradient_terms([(v, cotangent)], q) / np.sqrt(np.mean(term**2)) < 2.0
