@@ -86,6 +86,9 @@ def check(
     output: Output = None,
     cache: Annotated[bool, typer.Option(help="Reuse verdicts for unchanged sources.")] = True,
     allow_weak_isolation: WeakIsolation = False,
+    seconds: Annotated[
+        bool, typer.Option("--seconds", help="With --json: add how long each stage took, which varies.")
+    ] = False,
     plan_seed: Annotated[
         int,
         typer.Option(
@@ -112,6 +115,9 @@ def check(
             verdict = judge.check(source, path=str(path), depth=depth.value, root_seed=plan_seed)
             verdicts.append((path, verdict))
     rows = [{"path": str(p), **v.to_json(), "shown": shown_json(v)} for p, v in verdicts]
+    if seconds:
+        for row, (_, verdict) in zip(rows, verdicts, strict=True):
+            row["seconds"] = verdict.measured.get("seconds", {})
     document = {"depth": depth.value, "verdicts": rows}
     emit(document, lambda: [line for p, v in verdicts for line in verdict_lines(str(p), v)], as_json, output)
     codes = [verdict_exit(verdict, redrawn=plan_seed != 0) for _, verdict in verdicts]

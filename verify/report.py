@@ -27,11 +27,8 @@ def verdict_lines(path: str, verdict: Verdict) -> list[str]:
 
 
 def shown_json(verdict: Verdict) -> dict[str, Any]:
-    """What `check --json` says beside the fields of verdict.json: where it failed, and how long it took."""
-    return {
-        "counterexamples": counterexample_lines(verdict.measured.get("counterexamples", ())),
-        "seconds": verdict.measured.get("seconds", {}),
-    }
+    """What `check --json` says beside the fields of verdict.json: where it failed."""
+    return {"counterexamples": counterexample_lines(verdict.measured.get("counterexamples", ()))}
 
 
 def counterexample_lines(examples: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ class QuickJudge:
         self.judges: list[dict[str, bytes]] = []
         self._fresh, self._base, self._slow = fresh, base, slow
         self._behaviour: dict[str, str] = {}
+        # Python 3.11 loses count of its own recursion where two threads parse; real judges are processes.
+        self._one_at_a_time = threading.Lock()
 
     def computes(self, folder: Path, behaviour: str) -> None:
         """Say what the mechanism in this folder computes; also in its verdict."""
@@ -136,7 +139,8 @@ class QuickJudge:
         self.judges.append(
             {path.relative_to(question.judge.root).as_posix(): path.read_bytes() for path in files}
         )
-        return [self._judge(path, (checkout / path).read_text(), question) for path in question.files]
+        with self._one_at_a_time:
+            return [self._judge(path, (checkout / path).read_text(), question) for path in question.files]
 
     def _judge(self, path: str, source: str, question: Question) -> Judged:
         marks = [WRONG]
