@@ -21,7 +21,9 @@ from verify.judge.session import Rejected, Session, oracle_blobs
 from verify.seeds import derive
 from verify.source.contract import Spec, TensorSpec
 
-SIZES = {"B": 1, "T": 33, "H": 2, "K": 16, "V": 16, "D": 16}
+SIZES = {"B": 1, "T": 151, "H": 2, "K": 23, "V": 17, "D": 19}
+"""No powers, at which different scales coincide, and more tokens than common windows."""
+
 OTHER_SIZE = 2
 NUMBERS = 16
 """Sums with random signs that a digest holds; unlike elements, each of them sees the whole output."""

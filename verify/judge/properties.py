@@ -239,7 +239,7 @@ class _Asker:
         length = 193 + self.planner.stream.below(192)
         experiment = self.experiment(104, {"B": 1, "T": length, "H": 1, "K": 8, "V": 8, "D": 8}, "none")
         at = self.planner.stream.below(16)
-        for size in (16.0, 4.0, 1.0):
+        for size in (4.0, 1.0):
             inputs = _with_impulse(experiment, at, size)
             if finite(experiment.oracle(inputs, dtype="float32")):
                 break

@@ -35,7 +35,7 @@ Kernels accumulate in float32 whatever their inputs are, so what a recurrence re
 only.
 """
 
-CANCELLED_UNITS: Mapping[str, float] = {"float32": 0.5, "bfloat16": 0.4, "float16": 0.4}
+CANCELLED_UNITS: Mapping[str, float] = {"float32": 2.0, "bfloat16": 0.4, "float16": 0.4}
 """What a gradient may be off where its terms cancel, in units of the run's dtype at the size of the terms."""
 
 UNDERFLOW = 1e-30
@@ -129,7 +129,7 @@ def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     rounding, is shown by the float32 run of the reference and allowed, but at most LOST_UNITS units of the
     dtype at the scale of the tensor or its terms: a reference that computes badly on purpose gains no more.
     In float32 the rows of a gradient share what is lost, since it is chance which of them cancel badly, and
-    one that is zero by cancellation is allowed a fraction of one unit of its terms.
+    one that is zero by cancellation is allowed CANCELLED_UNITS of its terms, or of what the other rows show.
     """
     oracle, eager = truth.oracle, truth.eager
     unit = 2.0 ** -((FORMATS[run_dtype].mantissa_bits or 0) + 1)
@@ -137,9 +137,15 @@ def _least(truth: Truth, run_dtype: str, sensitivity: float) -> Float64:
     shown, floor = _windows_rms(lost), UNDERFLOW * (1.0 + float(np.max(np.abs(oracle))))
     if run_dtype == "float32" and truth.terms > 0.0:
         shown = np.maximum(shown, _rms(lost))
-    floor = max(floor, CANCELLED_UNITS[run_dtype] * unit * truth.terms)
+    if truth.terms > 0.0:
+        floor = max(floor, CANCELLED_UNITS[run_dtype] * unit * max(_cancels(oracle, run_dtype), truth.terms))
     shown = np.minimum(shown, LOST_UNITS[run_dtype] * unit * max(_rms(oracle), truth.terms))
     return np.maximum(np.maximum(sensitivity * _windows_rms(oracle), shown), floor)
+
+
+def _cancels(gradient: Float64, run_dtype: str) -> float:
+    """The size of a whole gradient, in float32: what cancels in one row is made of what the others show."""
+    return _rms(gradient) if run_dtype == "float32" else 0.0
 
 
 def yardstick(oracle: Float64, perturbed: Sequence[Float64], result_dtype: str) -> Float64:
