@@ -17,9 +17,9 @@ from verify.device.attach import LIMITS, Device
 from verify.device.bench import CPU_SHAPES, FORMS, REPETITIONS, FormName, Measured, measure
 from verify.findings import Finding, in_order
 from verify.judge.cache import Checker
+from verify.judge.cases import SHAPES
 from verify.judge.judge import environment
 from verify.judge.session import Rejected, Session
-from verify.judge.throughput import SHAPES
 from verify.report import row_lines
 from verify.rules import RULES_VERSION
 from verify.sandbox.client import Server

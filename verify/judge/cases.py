@@ -22,6 +22,9 @@ StateKind = Literal["zero", "random"]
 PRIMES = (13, 37, 61)
 AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
 LONG = 521
+SHAPES = ({"B": 4, "T": 4096, "H": 16, "D": 64}, {"B": 2, "T": 8192, "H": 16, "D": 128})
+"""The reference shapes (D stands for K, V and D)."""
+
 OTHER_SIZE = 16
 LARGEST_OTHER = 64
 

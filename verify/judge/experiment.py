@@ -61,6 +61,13 @@ class Experiment:
         asked = self.session.evaluate("reference", inputs, [blobs], self.case.label, dtype=dtype)
         return dict(zip(result_names(self.spec), asked.result()[0], strict=True))
 
+    def output(self, inputs: CaseInputs) -> Float64:
+        """The reference's output alone."""
+        asked = self.session.evaluate(
+            "reference", inputs, [oracle_blobs(inputs)], self.case.label, gradients=False
+        )
+        return asked.result()[0][0]
+
     def truth(self, inputs: CaseInputs) -> dict[str, Truth]:
         """What the results should be, and how well arithmetic can know it."""
         asked = self.session.evaluate(

@@ -21,7 +21,7 @@ from verify.errors import InfrastructureError
 from verify.findings import Finding, Status, in_order
 from verify.judge import throughput
 from verify.judge.behaviour import behaviour
-from verify.judge.cases import Group, enumerate_groups
+from verify.judge.cases import SHAPES, Group, enumerate_groups
 from verify.judge.compiling import COMPILE_SECONDS, Compilation
 from verify.judge.differences import check_gradients
 from verify.judge.properties import check_properties
@@ -257,7 +257,7 @@ def _time_stage(session: Session, record: _Record, seed: int, device: Device | N
     try:
         record.measured["throughput"] = throughput.estimate(session, seed)
         if device is not None:
-            timed = measure(session, device, shapes=throughput.SHAPES, forms=("kernels",), seed=seed)
+            timed = measure(session, device, shapes=SHAPES, forms=("kernels",), seed=seed)
             record.measured["timed"] = timed.rows
             record.blame(timed.findings)
             if timed.refused:

@@ -16,11 +16,11 @@ import numpy as np
 
 from verify.dtypes import Float64
 from verify.findings import Finding, Status
-from verify.judge.cases import LONG, Case, Planner
+from verify.judge.cases import LONG, SHAPES, Case, Planner
 from verify.judge.experiment import Experiment, Results, entries_of, finite, joined, rms
 from verify.judge.inputs import CaseInputs, replaced
 from verify.judge.random import Stream
-from verify.judge.session import Session
+from verify.judge.session import Rejected, Session
 from verify.judge.unmoved import EXACT, Kept, Unmoved
 from verify.seeds import derive
 from verify.source.contract import BATCH, HEADS, TIME, Spec
@@ -47,7 +47,8 @@ def check_properties(session: Session, seed: int, *, depth: Literal["quick", "fu
     planner = Planner(spec=session.mechanism.spec, tuning=session.mechanism.tuning, stream=stream)
     found = Properties(statuses=dict.fromkeys(PROPERTIES, "skip"))
     asker = _Asker(session=session, planner=planner, seed=seed, found=found, full=depth == "full")
-    for ask in (asker.time, asker.units, asker.resume, asker.long, asker.impulse):
+    asked = (asker.time, asker.units, asker.resume, asker.long, asker.reference_lengths, asker.impulse)
+    for ask in asked:
         ask()
         if found.findings:
             break
@@ -229,6 +230,26 @@ class _Asker:
         for cut in (self.cut(32), self.cut(length)):  # an early cut shifts whatever counts tokens
             resumed = _resumed(experiment, cut, lambda part: part.oracle(part.inputs))
             self.found.note("resume", _split(experiment, cut).reference(before, resumed))
+
+    def reference_lengths(self) -> None:
+        """Outputs of the reference at the lengths that THR speaks about, where another definition would pay.
+
+        A definition that cannot be run at such a length in a worker's memory and steps is not asked there.
+        """
+        if not (self.full and self.spec.causal):
+            return
+        for length in sorted({shape[TIME] for shape in SHAPES}):
+            try:
+                experiment = self.experiment(109, {"B": 1, "T": length, "H": 1, "K": 2, "V": 2, "D": 2})
+                cut = 64 + self.planner.stream.below(512)
+                alone = _segment(experiment, experiment.inputs, slice(0, cut), states=None)
+                whole = experiment.output(experiment.inputs)[:, :cut]
+            except Rejected:
+                continue
+            short = alone.output(alone.inputs)
+            moved = rms(whole - short) > EXACT * max(rms(whole), rms(short))
+            asked = _length(experiment, cut)
+            self.found.note("prefix", asked.finding(["output"] if moved else [], "the reference"))
 
     # -- reach -----------------------------------------------------------------------------------------------
 

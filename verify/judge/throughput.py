@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.judge.cases import Case, usual_sizes
+from verify.judge.cases import SHAPES, Case, usual_sizes
 from verify.judge.contract_checks import dense_request, trace_request
 from verify.judge.inputs import draw_inputs
 from verify.judge.session import Session
@@ -24,9 +24,6 @@ H100 = {"bfloat16_flops": 989e12, "dram_bytes": 3.35e12, "launch_seconds": 3e-6}
 """H100 SXM: dense bfloat16 tensor-core rate and HBM3 bandwidth from NVIDIA's data sheet; launch cost is a
 guess.
 """
-
-SHAPES = ({"B": 4, "T": 4096, "H": 16, "D": 64}, {"B": 2, "T": 8192, "H": 16, "D": 128})
-"""The reference shapes (D stands for K, V and D)."""
 
 
 def estimate(session: Session, seed: int) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ class Unmoved:
             allowed = EXACT * max(rms(old), rms(new), before[name].terms) + ROUNDING * rms(after[name])
             if not rms(new - old) <= allowed:
                 moved.append(name)
-        return self._finding(moved, "the reference", how)
+        return self.finding(moved, "the reference", how)
 
     def kernels(self, got: Results, truth: Mapping[str, Truth], how: str = "") -> list[Finding]:
         """Compare the kernels' results after the change with the reference's before it."""
@@ -133,12 +133,13 @@ class Unmoved:
             for name, index in self.parts.items()
             if not error_ratio(got[name], truth[name], index) <= ADMIT_SHARE
         ]
-        return self._finding(moved, "the kernels", how)
+        return self.finding(moved, "the kernels", how)
 
     def _stands(self, base: CaseInputs, scale: float) -> bool:
         return finite(self.experiment.oracle(self.altered(base, scale), dtype="float32"))
 
-    def _finding(self, moved: Sequence[str], who: str, how: str) -> list[Finding]:
+    def finding(self, moved: Sequence[str], who: str, how: str = "") -> list[Finding]:
+        """The finding that these results of `who` moved; [] where none did."""
         if not moved:
             return []
         message = f"{', '.join(moved)} of {who} changed with {self.what}{how}; expected no dependence"

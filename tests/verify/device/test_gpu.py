@@ -11,10 +11,10 @@ import pytest
 from tests.verify.device.test_execution import CASE, STORE
 from verify.device.attach import LIMITS, Device, attach
 from verify.device.bench import measure
+from verify.judge.cases import SHAPES
 from verify.judge.judge import Judge
 from verify.judge.runs import finish, start
 from verify.judge.session import Session
-from verify.judge.throughput import SHAPES
 from verify.sandbox.client import Server
 from verify.source.static import check_static
 

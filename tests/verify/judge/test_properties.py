@@ -11,6 +11,7 @@ from verify.findings import Status
 from verify.judge.judge import WORKER_LIMITS, Judge
 from verify.judge.properties import Properties, check_properties
 from verify.judge.session import Session
+from verify.source.lock import DEFAULT_TEMPLATES
 from verify.source.static import check_static
 
 TESTS = Path(__file__).parents[2]
@@ -121,3 +122,10 @@ def test_the_same_seed_gives_the_same_answer(judge: Judge) -> None:
         return found.statuses, [finding.message for finding in found.findings]
 
     assert answer() == answer()
+
+
+def test_a_window_that_narrows_at_the_lengths_that_are_timed_is_found(judge: Judge) -> None:
+    plain = (DEFAULT_TEMPLATES / "softmax_attention" / "v1" / "plain.py").read_text()
+    found = properties_of(judge, plain, "full", ("    return T\n", "    return T if T < 2000 else 16\n"))
+    assert {finding.rule for finding in found.findings} == {"PRP-PREFIX"}
+    assert "T=4096" in (found.findings[0].where or "")
