@@ -19,6 +19,9 @@ from verify.gate.refresh import find_candidates, refresh_candidate, refresh_sent
 from verify.judge.verdict import Depth, Verdict
 
 
+TOMORROW = "a rules version that does not exist yet"
+
+
 class Committed:
     """Judges as the committed files say, with one field changed where asked."""
 
@@ -61,14 +64,14 @@ def test_what_is_up_to_date_is_left_alone(folder: Path) -> None:
 
 def test_new_rules_rewrite_the_verdict_and_name_the_field(folder: Path) -> None:
     before = contents(folder)
-    result = refresh_candidate(folder, Committed(rules="2"), write_rejected=False)
+    result = refresh_candidate(folder, Committed(rules=TOMORROW), write_rejected=False)
     assert result.outcome == "rewritten"
     assert "rules" in result.changes
     after = contents(folder)
-    assert json.loads(after["verdict.json"])["rules"] == "2"
+    assert json.loads(after["verdict.json"])["rules"] == TOMORROW
     assert after["mechanism.py"] == before["mechanism.py"]
     assert set(after) == set(before)
-    assert refresh_candidate(folder, Committed(rules="2"), write_rejected=False).outcome == "unchanged"
+    assert refresh_candidate(folder, Committed(rules=TOMORROW), write_rejected=False).outcome == "unchanged"
 
 
 def test_new_numbers_are_written(folder: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rest(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        refresh_candidate(folder, Committed(rules="2"), write_rejected=False)
+        refresh_candidate(folder, Committed(rules=TOMORROW), write_rejected=False)
     assert contents(folder) == before
 
 
