@@ -18,7 +18,6 @@ from verify.gate import reproduce
 from verify.gate.refresh import find_candidates, refresh_candidate, refresh_sentence, replace_file
 from verify.judge.verdict import Depth, Verdict
 
-
 TOMORROW = "a rules version that does not exist yet"
 
 
