@@ -14,7 +14,7 @@ from verify.plan.format import BufferDecl, Copy, Fill, Plan
 CLEAN = "========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 0 errors\n"
 TWO = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ write of size 4 bytes
-=========     at _forward_kernel+0x8b0 in /root/<mechanism>:88
+=========     at _forward_kernel+0x8b0 in /somewhere/<mechanism>:88
 =========     by thread (3,0,0) in block (1,0,0)
 =========     Address 0x7f0000000210 is out of bounds
 ========= Invalid __global__ read of size 16 bytes
