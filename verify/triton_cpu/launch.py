@@ -150,7 +150,11 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
         "math": math,
     }
     exec(compile(source, name, "exec"), namespace)
-    kernels = {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
+    kernels = {
+        key: value
+        for key, value in namespace.items()
+        if isinstance(value, JITFunction) and private.captured_source(value).__code__.co_filename == name
+    }  # not `largest = tl.max`, which is Triton's
     for key, kernel in kernels.items():
         _check_captured(key, kernel, source)
     return kernels

@@ -14,6 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import triton
+
+# isort: split
+from verify.triton_cpu.version import SUPPORTED, VERSION
+from verify.triton_cpu.version import supported as _knows
+
+# isort: split
 import triton.compiler.code_generator  # binds builtin_min and builtin_max when imported: before any patch
 import triton.language as tl
 import triton.language.math as tl_math
@@ -63,9 +69,6 @@ __all__ = [
     "unwrapped",
 ]
 
-VERSION: tuple[int, int] = tuple(int(part) for part in triton.__version__.split("+")[0].split(".")[:2])  # type: ignore[assignment]
-SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
-
 InterpreterBuilder = stock.InterpreterBuilder
 InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
@@ -73,7 +76,7 @@ ConstexprFunction = triton.runtime.jit.ConstexprFunction
 
 def supported() -> bool:
     """Whether the installed Triton is one this layer was written against."""
-    return SUPPORTED[0] <= VERSION <= SUPPORTED[1]
+    return _knows(VERSION)
 
 
 def is_builtin(value: object) -> bool:
