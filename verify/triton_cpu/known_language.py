@@ -1,7 +1,7 @@
 """Known answers about the language and the layer: loops, choices, captured names, reductions, memory, limits.
 
-Each check names a fault of the interpreter that Triton ships, or a guarantee of this layer, and fails where it
-is gone.
+Each check names a fault of the interpreter that Triton ships, or a guarantee of this layer, and fails where
+that is gone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,12 @@ def _together(kernels: Kernels) -> str | None:
     x = np.arange(40, dtype=np.float32) % 7 - 2
     ways = [
         run_once(
-            kernels["together"], {"x": (x, "float32")}, ("out", 20, "float32"), {"N": 8}, grid=(5, 1, 1), batch=batch
+            kernels["together"],
+            {"x": (x, "float32")},
+            ("out", 20, "float32"),
+            {"N": 8},
+            grid=(5, 1, 1),
+            batch=batch,
         )[0]
         for batch in (True, False)
     ]

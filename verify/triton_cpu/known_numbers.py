@@ -1,6 +1,7 @@
 """Known answers about numbers: formats, roundings, conversions, products and sums.
 
-Each check names a fault of the interpreter that Triton ships, 3.6 to 3.9, and fails where its correction is gone.
+Each check names a fault of the interpreter that Triton ships, 3.6 to 3.9, and fails where its correction is
+gone.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _bfloat16_arithmetic(kernels: Kernels) -> str | None:
 
 
 def _bfloat16_functions(kernels: Kernels) -> str | None:
-    x, y, z = [1.0078125, -3.0, 5.0, 0.75], [1.0078125, -2.0, 1.0, 0.5], [-1.0, -1.0, 2.0, 0.625]
+    x, y, z = [1.0703125, -3.0, 5.0, 0.75], [1.0703125, -2.0, 1.0, 0.5], [4.0, -1.0, 2.0, 0.625]
     inputs = {
         name: (np.array(values, np.float32), "bfloat16")
         for name, values in zip("xyz", (x, y, z), strict=True)
@@ -69,7 +70,7 @@ def _bfloat16_functions(kernels: Kernels) -> str | None:
         [a * b + c for a, b, c in zip(x, y, z, strict=True)],
         [min(max(a, b), c) for a, b, c in zip(x, y, z, strict=True)],
         [abs(a) for a in x],
-        [a if a > b else b for a, b in zip(x, y, strict=True)],
+        [max(a, b) for a, b in zip(x, y, strict=True)],
         [a - c for a, c in zip(x, z, strict=True)],
         [a / b for a, b in zip(x, y, strict=True)],
     ]
@@ -95,7 +96,9 @@ def _bfloat16_rounding(kernels: Kernels) -> str | None:
 def _truncation(kernels: Kernels) -> str | None:
     x = np.array([1.005, -1.0117, 3.0, 1.999], np.float32)
     got, _ = run_once(kernels["towards_zero"], {"x": (x, "float32")}, ("out", 8, "float32"), {"N": 4})
-    want = [math.copysign(math.floor(abs(float(v)) * 2.0**bits) / 2.0**bits, v) for bits in (7, 10) for v in x]
+    want = [
+        math.copysign(math.floor(abs(float(v)) * 2.0**bits) / 2.0**bits, v) for bits in (7, 10) for v in x
+    ]
     want[2], want[6] = 3.0, 3.0
     return same(got, np.array(want, np.float32), what="conversions to bfloat16 and float16 towards zero")
 
@@ -184,7 +187,24 @@ def _integers_saturate(kernels: Kernels) -> str | None:
 def _integers(kernels: Kernels) -> str | None:
     x = np.array([-7, 7, -1, 2**31 - 1], np.int32)
     got, _ = run_once(kernels["shifts"], {"x": (x, "int32")}, ("out", 16, "int32"), {"N": 4})
-    want = [-4, 3, -1, 2**30 - 1, (2**32 - 7) >> 1, 3, 2**31 - 1, 2**30 - 1, -1, 1, 0, 2**29 - 1, -3, 3, -1, 3]
+    want = [
+        -4,
+        3,
+        -1,
+        2**30 - 1,
+        (2**32 - 7) >> 1,
+        3,
+        2**31 - 1,
+        2**30 - 1,
+        -1,
+        1,
+        0,
+        2**29 - 1,
+        -3,
+        3,
+        -1,
+        3,
+    ]
     return same(got, np.array(want, np.int32), what="integer shifts, division and remainder")
 
 
@@ -202,7 +222,9 @@ def _tf32(kernels: Kernels) -> str | None:
     rounded, exact = 1.0 + 2.0**-9, 1.0 + 2.0**-12 + 2.0**-9
     want = {"tf32": rounded, "ieee": exact, "tf32x3": exact, None: rounded}
     got = [float(_product(kernels, x, y, ("float32", "float32"), name)[0]) for name in want]
-    return same(np.array(got), list(want.values()), what="dots in tf32, ieee, tf32x3 and as they are by default")
+    return same(
+        np.array(got), list(want.values()), what="dots in tf32, ieee, tf32x3 and as they are by default"
+    )
 
 
 def _fused(kernels: Kernels) -> str | None:
@@ -231,7 +253,9 @@ def _atomics(kernels: Kernels) -> str | None:
     x = np.array([1.0, 2.0, 3.0, 0.5], np.float32)
     for dtype in ("bfloat16", "float16", "float32"):
         got, _ = run_once(kernels["atomics"], {"x": (x, dtype)}, ("out", 1, dtype), {"N": 4}, written=True)
-        wrong = same(got.astype(np.float32), np.array([6.5], np.float32), what=f"atomic_add of lanes to one {dtype}")
+        wrong = same(
+            got.astype(np.float32), np.array([6.5], np.float32), what=f"atomic_add of lanes to one {dtype}"
+        )
         if wrong:
             return wrong
     return None

@@ -150,26 +150,20 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
         "math": math,
     }
     exec(compile(source, name, "exec"), namespace)
-    kernels = {
-        key: value
-        for key, value in namespace.items()
-        if isinstance(value, JITFunction) and private.captured_source(value).__code__.co_filename == name
-    }  # not `largest = tl.max`, which is Triton's
+    defined = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    kernels = {  # only what is defined here: `largest = tl.max` gives one of Triton's another name
+        key: value for key, value in namespace.items() if isinstance(value, JITFunction) and key in defined
+    }
     for key, kernel in kernels.items():
-        _check_captured(key, kernel, source)
+        _check_captured(key, kernel, defined[key])
     return kernels
 
 
-def _check_captured(name: str, kernel: JITFunction, source: str) -> None:
+def _check_captured(name: str, kernel: JITFunction, defined: ast.FunctionDef) -> None:
     """Triton cuts a kernel's text out of the file by itself; it must be the function that Python defines.
 
     Raises KernelError otherwise: what is compiled would not be what is interpreted and read.
     """
-    defined = next(
-        node
-        for node in reversed(ast.parse(source).body)
-        if isinstance(node, ast.FunctionDef) and node.name == name
-    )
     line, defined.decorator_list = defined.lineno, []
     try:
         captured = ast.dump(ast.parse(kernel.src))

@@ -107,10 +107,12 @@ def _e4b15_bits(values: Array) -> npt.NDArray[np.uint8]:
     """Through float16, whose exponent has the same bias: clamped to 1.75, ties away from zero (what Triton
     emits for NVIDIA).
     """
-    bits = np.ascontiguousarray(values).astype(np.float16).view(np.uint16)
+    with np.errstate(over="ignore"):
+        bits = np.ascontiguousarray(values).astype(np.float16).view(np.uint16)
     magnitude = np.minimum(bits & np.uint16(0x7FFF), np.uint16(0x3F00))
     rounded = (magnitude * np.uint16(2) + np.uint16(0x80)) >> np.uint16(8)
-    return (rounded | ((bits >> np.uint16(8)) & np.uint16(0x80))).astype(np.uint8).reshape(np.shape(values))
+    signed: npt.NDArray[np.uint8] = (rounded | ((bits >> np.uint16(8)) & np.uint16(0x80))).astype(np.uint8)
+    return signed.reshape(np.shape(values))
 
 
 def saturating_integers(values: Array, dtype: np.dtype[Any]) -> Array:

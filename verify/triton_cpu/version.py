@@ -1,6 +1,7 @@
-"""Which Triton is installed, and whether this layer was written against it. Looks at nothing but its version.
+"""Which Triton is installed, and whether this layer was written against it.
 
-Importing `private` with another version raises UnsupportedTriton before any name inside of Triton is looked up.
+Looks at nothing but the version. Importing `private` with another one raises UnsupportedTriton before any
+name inside of Triton is looked up.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def refusal(version: tuple[int, int]) -> str:
     """What is said instead of a judgement."""
     low, high = (".".join(map(str, bound)) for bound in SUPPORTED)
     return (
-        f"expected Triton {low} to {high}, got {'.'.join(map(str, version))}. Install one of these: this layer "
-        "corrects what it knows, and judges nothing under a Triton that it does not know."
+        f"expected Triton {low} to {high}, got {'.'.join(map(str, version))}. Install one of these: this "
+        "layer corrects what it knows, and judges nothing under a Triton that it does not know."
     )
 
 

@@ -1,8 +1,8 @@
 """`python -m verify.triton_cpu.bench [--json FILE] [--rounds N] [WORKLOAD ...]`: the table of ratios.
 
 A workload is a mechanism's file or the name of an operator; the default is every skeleton and every operator.
-Exit codes: 0 the promises hold, 1 one does not, 3 nothing could be measured. Times are processor seconds of one
-thread, the least of all rounds, everything from one run.
+Exit codes: 0 the promises hold, 1 one does not, 3 nothing could be measured. Times are processor seconds of
+one thread, the least of all rounds, everything from one run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from verify.triton_cpu.bench.operators import OPERATORS
 from verify.triton_cpu.bench.tape import Results, Tape
 
 FAMILIES = ("linear_state", "softmax_attention")
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 TIMED = "float32"
 
 
@@ -54,9 +54,14 @@ def _child(module: str, *arguments: str, interpret: bool = False) -> dict[str, A
     return answer
 
 
+def _shown(file: Path) -> str:
+    """family/skeleton, without the folder of its version."""
+    return "/".join(part for part in file.with_suffix("").parts[-3:] if not part.startswith("v"))
+
+
 def measure(workload: str, rounds: int) -> Row:
     """Run one workload on both sides, each in a process of its own."""
-    name = workload if workload in OPERATORS else "/".join(Path(workload).with_suffix("").parts[-3:])
+    name = workload if workload in OPERATORS else _shown(Path(workload))
     print(f"measuring {name}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -74,7 +79,8 @@ def table_of(rows: list[Row]) -> Table:
     """One line per workload: seconds, ratios, and what differs."""
     table = Table(title="processor seconds of all launches, float32, one thread")
     for column in ("workload", "launches", "programs", "stock", "unbatched", "plain", "sanitizer"):
-        table.add_column(column, justify="left" if column == "workload" else "right")
+        left = column == "workload"
+        table.add_column(column, justify="left" if left else "right", no_wrap=left)
     for column in ("stock / plain", "unbatched / plain", "sanitizer / plain", "apart", "same bits"):
         table.add_column(column, justify="right")
     for row in rows:
@@ -122,6 +128,7 @@ def _print(rows: list[Row], found: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m verify.triton_cpu.bench", description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
@@ -133,7 +140,11 @@ def main(arguments: list[str]) -> int:
     found = summary(rows)
     _print(rows, found)
     if given.json is not None:
-        machine = {"python": platform.python_version(), "processor": platform.machine(), "cores": os.cpu_count()}
+        machine = {
+            "python": platform.python_version(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        }
         document = {"rows": [asdict(row) for row in rows], "summary": found, "machine": machine}
         given.json.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if not any(row.seconds for row in rows):

@@ -13,4 +13,5 @@ class NotInstalled(Exception):
 
 
 def record_operator(name: str, shape: Mapping[str, int], dtype: str, folder: Path) -> None:
+    """Nothing yet."""
     raise NotInstalled(name)

@@ -1,7 +1,8 @@
-"""Record a workload and run its tape in this layer: `python -m verify.triton_cpu.bench.ours WORKLOAD FOLDER ROUNDS`.
+"""Record a workload and run its tape in this layer:
+`python -m verify.triton_cpu.bench.ours WORKLOAD FOLDER ROUNDS`.
 
-Prints one line of JSON: the processor seconds of every mode's rounds in float32, and by dtype the launches after
-which memory differed, bit for bit, between the modes.
+Prints one line of JSON: the processor seconds of every mode's rounds in float32, and by dtype the launches
+after which memory differed, bit for bit, between the modes.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def _run(
 def replay(tape: Tape, mode: str, results: Results | None = None) -> tuple[float, list[Sequence[Bytes]]]:
     """Processor seconds of all launches in a mode, and the storages that each one left."""
     kernels = _Kernels()
-    total, after = 0.0, []
+    total = 0.0
+    after: list[Sequence[Bytes]] = []
     for index, (launch, contents) in enumerate(tape):
         took, left = _run(kernels[launch.kernel], launch, contents, mode)
         total += took
@@ -137,7 +139,7 @@ def differing(one: list[Sequence[Bytes]], other: list[Sequence[Bytes]]) -> list[
 
 
 def record(workload: str, dtype: str, folder: Path) -> Tape:
-    """The tape of a workload: an operator's name, or the file of a mechanism. Raises what the recording does."""
+    """The tape of a workload: an operator's name, or a mechanism's file. Raises what the recording does."""
     folder.mkdir(parents=True)
     if workload in OPERATORS:
         record_operator(workload, SHAPE, dtype, folder)
@@ -171,6 +173,7 @@ def measure(workload: str, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def main(workload: str, folder: str, rounds: str) -> int:
+    """Measure and print; returns the exit code."""
     try:
         answer = measure(workload, Path(folder), int(rounds))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is why this row has no number

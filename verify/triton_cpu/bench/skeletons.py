@@ -1,4 +1,4 @@
-"""A mechanism's forward and backward as a tape: its plan, run once by this layer, each launch written down."""
+"""A mechanism's forward and backward as a tape: its plan, run once here, each launch written down."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from verify.plan.executor import PlanExecutor, Way
 from verify.plan.format import Argument, DtypeName, Launch, Step, TensorRef
 from verify.plan.tracer import kernel_signatures, trace
 from verify.source.static import Mechanism, blank_out, check_static
-from verify.triton_cpu.bench.tape import ArgumentValue, DtypeArg, KernelName, TapeLaunch, TapeWriter, TensorArg
+from verify.triton_cpu.bench.tape import (
+    ArgumentValue,
+    DtypeArg,
+    KernelName,
+    TapeLaunch,
+    TapeWriter,
+    TensorArg,
+)
 from verify.triton_cpu.launch import Counters, WorkLimits
 from verify.triton_cpu.memory import Arena, Buffer
 

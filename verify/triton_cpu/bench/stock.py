@@ -1,9 +1,9 @@
 """Run a tape under the interpreter that Triton ships: `python -m verify.triton_cpu.bench.stock TAPE RESULTS`.
 
 A program of its own, because TRITON_INTERPRET must be set before Triton is imported and changes what
-`triton.jit` returns. Prints one line of JSON: the processor seconds of every round, or the error. Where a kernel
-calls methods of a loop variable, which is a Python number there, it runs again with loop variables that are
-tensors, and the answer says so: `patched`.
+`triton.jit` returns. Prints one line of JSON: the processor seconds of every round, or the error. Where a
+kernel calls methods of a loop variable, which is a Python number there, it runs again with loop variables
+that are tensors, and the answer says so: `patched`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _load(kernel: KernelName) -> Any:
 
 def _tensor_range(*bounds: Any) -> Iterator[Any]:
     """What `range` is in a compiled kernel: its variable is an int32 tensor."""
-    import triton.runtime.interpreter as interpreter  # noqa: PLC0415 - after TRITON_INTERPRET is checked
+    from triton.runtime import interpreter  # noqa: PLC0415 - after TRITON_INTERPRET is checked
 
     for index in range(*(int(bound) for bound in bounds)):
         yield interpreter.interpreter_semantic.to_tensor(index, False)
@@ -115,6 +115,7 @@ def replay(tape: Tape, results: Results, rounds: int, *, tensor_loops: bool = Fa
 
 
 def main(folder: str, kept: str, rounds: str) -> int:
+    """Run and print; returns the exit code."""
     if os.environ.get("TRITON_INTERPRET") != "1":
         print("expected TRITON_INTERPRET=1: Triton's own interpreter is what runs here", file=sys.stderr)
         return 2

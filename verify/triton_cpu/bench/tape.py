@@ -1,4 +1,4 @@
-"""Recorded launches as files that two processes can run: no torch, no Triton, nothing of the layer under test."""
+"""Recorded launches as files that two processes can run: no torch, no Triton, nothing that is measured."""
 
 from __future__ import annotations
 
