@@ -110,7 +110,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.memory.begin_group(numbers)
 
     def decided(self, data: Array) -> Any:
-        """The one value of a scalar that all programs of the group hold. Raises Diverged where they differ."""
+        """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
         if data.shape[0] != 1 and (data != data.flat[0]).any():
             raise Diverged(data.reshape(data.shape[0]))
         value = data.flat[0]
