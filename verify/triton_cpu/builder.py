@@ -52,6 +52,14 @@ class NotTogether(Exception):
         self.what = what
 
 
+class Diverged(Exception):
+    """The programs of a group would take different ways; `values` (p,) is what the decision hangs on."""
+
+    def __init__(self, values: Array) -> None:
+        super().__init__("expected one value for all programs of a group, got several")
+        self.values = values
+
+
 class UnsupportedOperation(Exception):
     """An operation of the language that this layer does not execute; says which, and what to use instead."""
 
@@ -84,6 +92,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.programs = 1
         self.widest = 1
         """Elements of the largest block that the launch loaded, stored or multiplied, of one program."""
+        self.way = 0
+        """Hash of all decisions that the group has come to: groups of one way could be one group."""
         self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
 
     def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
@@ -96,7 +106,16 @@ class Builder(Elementwise, private.InterpreterBuilder):
         x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
         self._program_ids = (x, y, z)
         self.programs = self.work.programs = len(numbers)
+        self.way = 0
         self.memory.begin_group(numbers)
+
+    def decided(self, data: Array) -> Any:
+        """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
+        if data.shape[0] != 1 and (data != data.flat[0]).any():
+            raise Diverged(data.reshape(data.shape[0]))
+        value = data.flat[0]
+        self.way = hash((self.way, int(value)))
+        return value
 
     # -- constants and programs ------------------------------------------------------------------------------
 
