@@ -107,6 +107,11 @@ class Tracker(TorchDispatchMode):
         self._known: dict[Any, _Reading] = {}
         self._reads: dict[tuple[str, str, int], TorchRead] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would load its compiler (2 s) to keep it away from this class; it is never traced."""
+        return False
+
     @property
     def reads(self) -> tuple[TorchRead, ...]:
         return tuple(self._reads.values())
