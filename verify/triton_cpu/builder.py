@@ -395,7 +395,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         pack: int,
     ) -> InlineResults:
         data = np.broadcast_arrays(*(format_of(x.dtype).encode(x.data) for x in arguments))
-        self.work.elementwise_flops += data[0].size
+        self.work.elementwise_flops += self.work.lanes(data[0])
         forms = [format_of(kind) for kind in results]
         raw = run_inline(text, constraints, data, [form.raw for form in forms], pack)
         return InlineResults(

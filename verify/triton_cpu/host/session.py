@@ -15,7 +15,7 @@ from verify.triton_cpu import private
 from verify.triton_cpu.host.binding import arguments
 from verify.triton_cpu.host.cuda import cuda_answered
 from verify.triton_cpu.host.device import H100, Device, Driver
-from verify.triton_cpu.host.memory import HostMemory
+from verify.triton_cpu.host.memory import TorchMemory
 from verify.triton_cpu.host.patches import Patches
 from verify.triton_cpu.host.recording import Recording
 from verify.triton_cpu.host.shadows import Shadows
@@ -59,7 +59,7 @@ class Host:
         self.options = options
         self.shadows = Shadows(options.poison)
         self.tracker = Tracker(self.shadows)
-        self.memory = HostMemory(self.shadows)
+        self.memory = TorchMemory(self.shadows, views=options.sanitize)
         self.counters = Counters()
         self.recording = Recording(keep=options.keep)
         self._running = False

@@ -59,8 +59,8 @@ def test_host_code_sees_the_device_it_asks_for() -> None:
         assert triton.runtime.driver.active.get_current_target().arch == 80
         assert torch.cuda.get_device_properties(0).multi_processor_count == 108
         with torch.device("cuda"):
-            assert torch.zeros(2).device.type == "cpu"
-        assert torch.nn.Linear(2, 2).to("cuda:0").weight.device.type == "cpu"
+            assert torch.zeros(2).device.type == "cuda"
+        assert torch.nn.Linear(2, 2).to("cuda:0").weight.is_cuda
         with torch.cuda.device(0), torch.cuda.stream(torch.cuda.Stream()):
             assert torch.ones(2, device=torch.device("cuda", 0)).cuda().sum() == 2
 
@@ -163,3 +163,38 @@ def test_a_grid_that_no_device_launches_is_an_error_and_an_empty_one_is_not() ->
             kernels.scale[(1, 65536)](x, x, 4, 2.0, BLOCK=4)
     assert x.tolist() == [1.0] * 4
     assert host.counters.launches == 0
+
+
+class Doubled(torch.autograd.Function):
+    """A library's function: it asks tensors where they are, forward and backward."""
+
+    @staticmethod
+    def forward(ctx, x):
+        assert x.is_cuda
+        return Doubled.launched(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        assert gradient.device.type == "cuda"
+        return Doubled.launched(gradient.contiguous())
+
+    @staticmethod
+    def launched(x: torch.Tensor) -> torch.Tensor:
+        out = torch.empty(x.shape, device=torch.device("cuda", torch.cuda.current_device()))
+        kernels.scale[(1,)](x, out, x.numel(), 2.0, BLOCK=4)
+        return out
+
+
+@pytest.mark.parametrize("by", ["backward", "grad"])
+def test_libraries_see_cuda_tensors_also_in_backward(by: str) -> None:
+    with attach():
+        x = torch.ones(3, device="cuda", requires_grad=True)
+        assert (x.device, x.get_device(), x.cpu().sum().item()) == (torch.device("cuda", 0), 0, 3.0)
+        total = Doubled.apply(x).sum()
+        if by == "backward":
+            total.backward()
+            gradient = x.grad
+        else:
+            (gradient,) = torch.autograd.grad(total, x)
+    assert gradient.tolist() == [2.0] * 3
+    assert gradient.device.type == "cpu"
