@@ -8,7 +8,7 @@ import functools
 import linecache
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import FrameType
 from typing import Any, Literal
@@ -31,6 +31,7 @@ __all__ = [
     "Counters",
     "KernelError",
     "PointerArg",
+    "Prepared",
     "WorkLimitExceeded",
     "WorkLimits",
     "load_kernels",
@@ -53,7 +54,20 @@ class PointerArg:
         return self.buffer.base + self.byte_offset
 
 
-Argument = PointerArg | int | float | bool | str | None
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An argument that says by itself what the kernel receives.
+
+    `make` is called once for each launch, while the language is active. `key` tells arguments apart under
+    which a kernel may take other ways; `buffers` are those that it points into.
+    """
+
+    make: Callable[[], Any]
+    key: Hashable = None
+    buffers: tuple[Buffer, ...] = ()
+
+
+Argument = PointerArg | Prepared | int | float | bool | str | None
 Order = Literal["forward", "reverse"] | tuple[int, ...]
 
 
@@ -188,6 +202,8 @@ def _import(
 
 
 def _argument(value: Argument, *, constant: bool, fixed: bool) -> Any:
+    if isinstance(value, Prepared):
+        return value.make()
     if isinstance(value, PointerArg):
         dtype = core.pointer_type(TYPES[value.dtype])
         return core.tensor(Handle(np.array([value.address], np.int64), dtype, value.buffer), dtype)
@@ -272,7 +288,8 @@ def run_launch(
     if counters.programs + count > limits.programs:
         raise WorkLimitExceeded("programs", limits.programs)
     constants, fixed = private.constexpr_parameters(kernel), private.fixed_parameters(kernel)
-    schedule = layer.schedules.of(kernel, grid, arguments)
+    plain = {key: value.key if isinstance(value, Prepared) else value for key, value in arguments.items()}
+    schedule = layer.schedules.of(kernel, grid, plain)
     work = Work()
     layer.step_limit = limits.loop_steps - counters.loop_steps
     try:
@@ -327,6 +344,7 @@ def _programs(count: int, order: Order) -> Iterable[int]:
 
 def _revocable(arguments: Mapping[str, Argument]) -> bool:
     """Whether the launch's memory is small enough to be put back."""
-    return all(
-        value.buffer.nbytes <= LARGEST_KEPT for value in arguments.values() if isinstance(value, PointerArg)
-    )
+    buffers = [value.buffer for value in arguments.values() if isinstance(value, PointerArg)]
+    for value in arguments.values():
+        buffers += value.buffers if isinstance(value, Prepared) else ()
+    return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)
