@@ -7,7 +7,6 @@ after which memory differed, bit for bit, between the modes.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import math
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from verify.source.static import blank_out
+from verify.triton_cpu import private
+from verify.triton_cpu.bench.modules import kernel_module
 from verify.triton_cpu.bench.operators import OPERATORS, record_operator
 from verify.triton_cpu.bench.skeletons import record_mechanism
 from verify.triton_cpu.bench.tape import (
@@ -64,7 +65,7 @@ class _Kernels:
                 text = Path(kernel.place).read_text(encoding="utf-8")
                 self._files[kernel.place] = load_kernels(blank_out(text, keep="kernels"), kernel.place)
             return self._files[kernel.place][kernel.name]
-        function: Any = importlib.import_module(kernel.place)
+        function: Any = kernel_module(kernel.place)
         for part in kernel.name.split("."):
             function = getattr(function, part)
         while not isinstance(function, JITFunction):
@@ -102,17 +103,18 @@ def _run(
             buffer.written[:] = written
             buffer.complete = bool(written.all())
     arguments = {name: _argument(value, buffers, _itemsize) for name, value in launch.arguments}
-    start = time.process_time()
-    run_launch(
-        kernel,
-        arguments,
-        grid=launch.grid,
-        arena=arena,
-        counters=Counters(),
-        limits=WorkLimits(),
-        **options(mode),
-    )
-    return time.process_time() - start, buffers
+    with private.default_precision("ieee"):  # as the other side has it
+        start = time.process_time()
+        run_launch(
+            kernel,
+            arguments,
+            grid=launch.grid,
+            arena=arena,
+            counters=Counters(),
+            limits=WorkLimits(),
+            **options(mode),
+        )
+        return time.process_time() - start, buffers
 
 
 def replay(tape: Tape, mode: str, results: Results | None = None) -> tuple[float, list[Sequence[Bytes]]]:

@@ -8,7 +8,6 @@ that are tensors, and the answer says so: `patched`.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from verify.triton_cpu.bench.modules import kernel_module
 from verify.triton_cpu.bench.tape import (
     ArgumentValue,
     Contents,
@@ -53,7 +53,7 @@ class _Kernels:
 
 def _load(kernel: KernelName) -> Any:
     if not kernel.is_file:
-        return importlib.import_module(kernel.place)
+        return kernel_module(kernel.place)
     spec = importlib.util.spec_from_file_location(f"taped_{Path(kernel.place).stem}", kernel.place)
     if spec is None or spec.loader is None:
         raise ImportError(f"expected a Python file with kernels, got {kernel.place}")
