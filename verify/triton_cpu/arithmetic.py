@@ -46,18 +46,30 @@ class Work:
 
 
 def rounded(data: Array, dtype: Any) -> Handle:
-    """A float result in `dtype`: bfloat16 is rounded here, the others were rounded by NumPy."""
-    return Handle(numerics.round_bfloat16(data) if dtype.name == "bf16" else data, dtype)
+    """A float result in `dtype`: bfloat16 is rounded here, the others were rounded by NumPy.
+
+    Raises TypeError for float8, of which a handle holds the bits and with which no device calculates.
+    """
+    name = dtype.name
+    if name == "bf16":
+        data = numerics.round_bfloat16(data)
+    elif name in numerics.FLOAT8:
+        raise TypeError(_no_arithmetic(name))
+    return Handle(data, dtype)
+
+
+def _no_arithmetic(name: str) -> str:
+    return (
+        f"expected arithmetic in a wider type, got {name}, which does not compile. Devices convert float8 "
+        "and multiply it in tl.dot; for anything else write .to(tl.float32) first"
+    )
 
 
 def _float_binary(operation: Callable[[Array, Array], Array]) -> Method:
     def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
         data = operation(lhs.data, rhs.data)
         self.work.elementwise_flops += self.work.lanes(data)
-        dtype = lhs.dtype
-        if dtype.name == "bf16":
-            data = numerics.round_bfloat16(data)
-        return Handle(data, dtype)
+        return rounded(data, lhs.dtype)
 
     return method
 
@@ -89,8 +101,20 @@ def _comparison(operation: Callable[[Array, Array], Array], *, negate: bool = Fa
     return method
 
 
-def _ordered_not_equal(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
-    return Handle((lhs.data < rhs.data) | (lhs.data > rhs.data), private.tl.int1)
+def _float_comparison(operation: Callable[[Array, Array], Array], *, negate: bool = False) -> Method:
+    compare = _comparison(operation, negate=negate)
+
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        if lhs.dtype.name in numerics.FLOAT8:
+            raise TypeError(_no_arithmetic(lhs.dtype.name))
+        return compare(self, lhs, rhs)
+
+    return method
+
+
+def _ordered_not_equal(left: Array, right: Array) -> Array:
+    differ: Array = (left < right) | (left > right)
+    return differ
 
 
 def _transcendental(operation: Callable[[Array], Array]) -> Method:
@@ -184,20 +208,20 @@ class Elementwise:
     create_icmpSLT = create_icmpULT = _comparison(np.less)
     create_icmpSGE = create_icmpUGE = _comparison(np.greater_equal)
     create_icmpSGT = create_icmpUGT = _comparison(np.greater)
-    create_icmpEQ = create_fcmpOEQ = _comparison(np.equal)
-    create_icmpNE = create_fcmpUNE = _comparison(np.not_equal)
-    create_fcmpOLT = _comparison(np.less)
-    create_fcmpOLE = _comparison(np.less_equal)
-    create_fcmpOGT = _comparison(np.greater)
-    create_fcmpOGE = _comparison(np.greater_equal)
-    create_fcmpULT = _comparison(np.greater_equal, negate=True)
-    create_fcmpULE = _comparison(np.greater, negate=True)
-    create_fcmpUGT = _comparison(np.less_equal, negate=True)
-    create_fcmpUGE = _comparison(np.less, negate=True)
-    create_fcmpONE = _ordered_not_equal
-
-    def create_fcmpUEQ(self, lhs: Handle, rhs: Handle) -> Handle:
-        return Handle(np.logical_not(_ordered_not_equal(self, lhs, rhs).data), private.tl.int1)
+    create_icmpEQ = _comparison(np.equal)
+    create_icmpNE = _comparison(np.not_equal)
+    create_fcmpOEQ = _float_comparison(np.equal)
+    create_fcmpUNE = _float_comparison(np.not_equal)
+    create_fcmpOLT = _float_comparison(np.less)
+    create_fcmpOLE = _float_comparison(np.less_equal)
+    create_fcmpOGT = _float_comparison(np.greater)
+    create_fcmpOGE = _float_comparison(np.greater_equal)
+    create_fcmpULT = _float_comparison(np.greater_equal, negate=True)
+    create_fcmpULE = _float_comparison(np.greater, negate=True)
+    create_fcmpUGT = _float_comparison(np.less_equal, negate=True)
+    create_fcmpUGE = _float_comparison(np.less, negate=True)
+    create_fcmpONE = _float_comparison(_ordered_not_equal)
+    create_fcmpUEQ = _float_comparison(_ordered_not_equal, negate=True)
 
     def create_iabs(self, arg: Handle) -> Handle:
         return Handle(np.abs(arg.data), arg.dtype)
@@ -215,7 +239,7 @@ class Elementwise:
         else:
             data = np.fmin(np.fmax(arg.data, low.data), high.data)
         self.work.elementwise_flops += 2 * self.work.lanes(data)
-        return Handle(data, arg.dtype)
+        return rounded(data, arg.dtype)
 
     def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
         buffer = lhs.buffer if lhs.buffer is rhs.buffer else None

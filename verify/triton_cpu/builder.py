@@ -85,7 +85,9 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def __init__(self) -> None:
         super().__init__()
         # Overflow checks are a debug feature of the compiler; a device runs without them.
-        self.options = private.InterpreterOptions(sanitize_overflow=False)
+        self.options = private.InterpreterOptions(
+            sanitize_overflow=False, allowed_dot_input_precisions=private.DOT_PRECISIONS
+        )
         self.codegen_fns = {"convert_custom_types": _convert_custom_types, "min_dot_size": _min_dot_size}
         self.memory: Memory = Arena()
         self.work = Work()
@@ -438,8 +440,12 @@ def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
 def _dot_operand(operand: Handle, precision: object) -> Array:
     if operand.dtype.name in numerics.FLOAT8:
         return numerics.from_float8_bits(operand.data, operand.dtype.name)
-    if operand.dtype.name == "fp32" and private.precision_name(precision) == "tf32":
-        return numerics.round_tf32(operand.data)
+    if operand.dtype.name == "fp32":
+        name = private.precision_name(precision)
+        if name == "tf32":
+            return numerics.round_tf32(operand.data)
+        if name == "bf16x3":
+            return numerics.round_bfloat16_pair(operand.data)
     return operand.data.astype(np.float32, copy=False)
 
 
@@ -463,8 +469,11 @@ def _refusing(name: str) -> Callable[..., Any]:
 
 
 def _close_inherited() -> None:
-    """No operation of the stock interpreter stays reachable: what is not defined here refuses."""
-    for name in dir(private.InterpreterBuilder):
+    """No operation of the stock interpreter stays reachable: what is not defined here refuses.
+
+    So does what only the compiler's builder has, which a kernel would otherwise find missing.
+    """
+    for name in {*dir(private.InterpreterBuilder), *private.compiler_operations()}:
         ours = any(name in vars(owner) for owner in (Builder, Elementwise))
         if name.startswith("create_") and not ours:
             setattr(Builder, name, _refusing(name))

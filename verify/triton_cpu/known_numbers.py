@@ -14,6 +14,7 @@ import numpy as np
 
 from verify.triton_cpu.handles import Array
 from verify.triton_cpu.known_answer import Check, Kernels, bits_of, nearest, run_once, same, values_of
+from verify.triton_cpu.launch import KernelError
 
 BFLOAT16, FLOAT16 = 8, 11
 """Binary digits of a number, the leading one included."""
@@ -160,6 +161,17 @@ def _float8_products(kernels: Kernels) -> str | None:
     return None
 
 
+def _float8_arithmetic(kernels: Kernels) -> str | None:
+    x = np.array([1.0, 2.0, -3.0, 0.5], np.float32)
+    inputs = {"x": (x, "float8e4nv"), "y": (x, "float8e4nv")}
+    try:
+        got, _ = run_once(kernels["arithmetic"], inputs, ("out", 16, "float8e4nv"), {"N": 4})
+    except KernelError as error:
+        said = "does not compile" in error.message
+        return None if said else f"arithmetic on float8 is refused: got {error.message}"
+    return f"arithmetic on float8, which does not compile, is refused: got {got[:4].tolist()}"
+
+
 def _integer_products(kernels: Kernels) -> str | None:
     x = np.full((32, 32), -128, np.int8)
     y = (np.arange(1024, dtype=np.int64).reshape(32, 32) % 256 - 128).astype(np.int8)
@@ -283,6 +295,7 @@ CHECKS: dict[str, Check] = {
     "float16 dot": _float16_products,
     "float8": _float8,
     "float8 dot": _float8_products,
+    "float8 arithmetic": _float8_arithmetic,
     "int8 dot": _integer_products,
     "float to integer": _integers_saturate,
     "integers": _integers,

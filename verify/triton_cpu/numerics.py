@@ -71,6 +71,17 @@ def round_tf32(values: Array) -> Float32:
     return np.where(np.isfinite(source), rounded, source).reshape(np.shape(values))
 
 
+def round_bfloat16_pair(values: Array) -> Float32:
+    """The sum of the two bfloat16 numbers that stand for a float32 operand of a dot in three products
+    ("bf16x3"); infinities and NaN unchanged.
+    """
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    high = round_bfloat16(source)
+    with np.errstate(invalid="ignore"):
+        both = high + round_bfloat16(source - high)
+    return np.where(np.isfinite(source), both, source).reshape(np.shape(values))
+
+
 def truncate_float16(values: Array) -> npt.NDArray[np.float16]:
     """The float16 next to zero from each value; a finite value never becomes infinite."""
     source = np.asarray(values)

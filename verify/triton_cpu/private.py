@@ -36,6 +36,7 @@ from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 __all__ = [
+    "DOT_PRECISIONS",
     "SUPPORTED",
     "VERSION",
     "Autotuner",
@@ -52,6 +53,7 @@ __all__ = [
     "builtins_of",
     "captured_source",
     "clear_compiled",
+    "compiler_operations",
     "constexpr_parameters",
     "core",
     "default_precision",
@@ -84,6 +86,10 @@ InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
 
 
+DOT_PRECISIONS: tuple[str, ...] = ("tf32", "tf32x3", "ieee", "bf16x3", "bf16x6")
+"""Input precisions that NVIDIA's compiler takes for a dot of float32; the stock interpreter knows three."""
+
+
 def supported() -> bool:
     """Whether the installed Triton is one this layer was written against."""
     return _knows(VERSION)
@@ -100,6 +106,11 @@ def unwrapped(builtin: Callable[..., Any]) -> Callable[..., Any]:
     """The function under Triton's check that `_semantic` was given."""
     inner = getattr(builtin, "__wrapped__", builtin)
     return inner if callable(inner) else builtin
+
+
+def compiler_operations() -> tuple[str, ...]:
+    """Names of the operations that the compiler's builder has: create_load, create_dot_scaled, ..."""
+    return tuple(name for name in dir(ir.builder) if name.startswith("create_"))
 
 
 def patch_owners() -> tuple[object, ...]:
