@@ -139,7 +139,7 @@ FAULTS: list[tuple[str, Any, str, Any]] = [
     ("float8", numerics, "float8_bits", _same_bits),
     ("float8", numerics, "float8_bits", _unsaturated),
     ("float8 dot", builder, "_dot_operand", lambda operand, _: operand.data.astype(np.float32)),
-    ("float8 arithmetic", arithmetic, "rounded", lambda data, dtype: Handle(data, dtype)),
+    ("float8 arithmetic", arithmetic, "rounded", Handle),
     ("int8 dot", Builder, "create_dot", _narrow_dot),
     ("float to integer", numerics, "saturating_integers", _plain_cast),
     ("loop variables", Language, "_loop", _python_loop),

@@ -85,7 +85,7 @@ def table_of(rows: list[Row]) -> Table:
         table.add_column(column, justify="right")
     for row in rows:
         if not row.seconds:
-            table.add_row(row.name, *([""] * 10), row.missing)
+            table.add_row(row.name, *(["-"] * 11))
             continue
         mark = " *" if row.patched else ""
         table.add_row(

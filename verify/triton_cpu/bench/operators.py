@@ -58,10 +58,10 @@ def _simple_gla(shape: Mapping[str, int], dtype: torch.dtype) -> None:
     operator(*_sequences(shape, dtype), gates)[0].sum().backward()
 
 
-def _delta_rule(shape: Mapping[str, int], dtype: torch.dtype) -> None:
-    operator = kernel_module("fla.ops.delta_rule").chunk_delta_rule
-    strength = torch.rand(shape["B"], shape["T"], shape["H"]).to(dtype).requires_grad_()
-    operator(*_sequences(shape, dtype), strength)[0].sum().backward()
+def _gated(shape: Mapping[str, int], dtype: torch.dtype) -> None:
+    operator = kernel_module("fla.ops.gla").chunk_gla
+    gates = _gates((shape["B"], shape["T"], shape["H"], shape["K"]))
+    operator(*_sequences(shape, dtype), gates)[0].sum().backward()
 
 
 def _attention(shape: Mapping[str, int], dtype: torch.dtype) -> None:
@@ -80,7 +80,7 @@ def _state_space(shape: Mapping[str, int], dtype: torch.dtype) -> None:
 _CALLS: dict[str, Call] = {
     "mamba-ssm chunk_scan_combined": _state_space,
     "fla chunk_simple_gla": _simple_gla,
-    "fla chunk_delta_rule": _delta_rule,
+    "fla chunk_gla": _gated,
     "fla parallel_attn": _attention,
 }
 OPERATORS = tuple(_CALLS)
