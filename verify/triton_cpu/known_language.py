@@ -48,6 +48,13 @@ def _captured(kernels: Kernels) -> str | None:
     return same(got, want, what="functions of the language under names of the module")
 
 
+def _assembly(kernels: Kernels) -> str | None:
+    x, y = np.array([1.5, -2.0, 3.0, 0.25], np.float32), np.array([2.0, 3.0, 1.0, -1.0], np.float32)
+    inputs = {"x": (x, "float32"), "y": (y, "float32")}
+    got, _ = run_once(kernels["assembled"], inputs, ("out", 4, "float32"), {"N": 4})
+    return same(got, x * y - x, what="inline assembly of straight-line PTX")
+
+
 def _float_scalars(kernels: Kernels) -> str | None:
     x = np.array([3.0], np.float32)
     got, _ = run_once(kernels["scalar"], {"x": (x, "float32")}, ("out", 2, "float64"), {"factor": 0.1})
@@ -150,6 +157,7 @@ CHECKS: dict[str, Check] = {
     "loop variables": _loop_variables,
     "choices": _choices,
     "captured functions": _captured,
+    "inline assembly": _assembly,
     "float scalars": _float_scalars,
     "associative scan": _scan,
     "reduce": _reduce,

@@ -78,6 +78,14 @@ def device(x, out, N: tl.constexpr):
     tl.store(out + 3 * N + tl.arange(0, 1), tl.umulhi(most, most).to(tl.float64))
 
 @triton.jit
+def assembled(x, y, out, N: tl.constexpr):
+    at = tl.arange(0, N)
+    a, b = tl.load(x + at), tl.load(y + at)
+    text: tl.constexpr = "{ .reg .f32 t; mul.f32 t, $1, $2; sub.f32 $0, t, $1; }"
+    both = tl.inline_asm_elementwise(text, "=f,f,f", [a, b], dtype=tl.float32, is_pure=True, pack=1)
+    tl.store(out + at, both)
+
+@triton.jit
 def captured(x, out, N: tl.constexpr):
     at = tl.arange(0, N)
     a = tl.load(x + at)

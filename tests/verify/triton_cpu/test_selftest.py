@@ -118,6 +118,10 @@ def _plain_clip(self: Builder, x: Handle, low: Handle, high: Handle, _nan: objec
     return Handle(np.clip(x.data, low.data, high.data), x.dtype)
 
 
+def _refused(*_: Any) -> Any:
+    raise ValueError("expected an operation that runs without a device")
+
+
 def _first_half(handles: list[Handle], axis: int, _combine: Any) -> list[Handle]:
     return [Handle(np.take(h.data, [0], axis=axis), h.dtype) for h in handles]
 
@@ -147,6 +151,7 @@ FAULTS: list[tuple[str, Any, str, Any]] = [
     ("choices", Language, "_extreme", lambda self, name: max if name == "maximum" else min),
     ("choices", Language, "_logical", lambda self, parts, **_: parts[-1]()),
     ("choices", Builder, "create_minnumf", Builder.create_minimumf),
+    ("inline assembly", builder, "run_inline", _refused),
     ("float scalars", launch, "_argument", _double),
     ("tf32", numerics, "round_tf32", lambda x: x),
     ("tf32", private, "precision_name", lambda _: "ieee"),
