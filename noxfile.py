@@ -106,6 +106,19 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def fla(session: nox.Session) -> None:
+    """Run fla's own op and module tests without a GPU: `nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]`."""
+    if not session.posargs:
+        session.error("expected the path of a checkout: nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]")
+    checkout, *arguments = session.posargs
+    run_in_environment(session, "-m", "pip", "install", "--quiet", "einops", "transformers")
+    session.chdir(checkout)  # fla is imported from there, not from an installed package
+    clamps = ("--triton-cpu-max-t", "128", "--triton-cpu-cases", "1", "--triton-cpu-limit", "120")
+    folders = () if any("test" in one for one in arguments) else ("tests/ops", "tests/modules")
+    run_in_environment(session, "-m", "pytest", "-q", "--triton-cpu", *clamps, *arguments, *folders)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def gpu(session: nox.Session) -> None:
     """Run the tests that need a GPU, then time the skeletons on it and keep the numbers."""
     run_in_environment(session, "-m", "pytest", "--gpu", "-m", "gpu", *session.posargs)

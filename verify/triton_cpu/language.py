@@ -165,9 +165,8 @@ class Language:
         """The executable twin of a jit function, in a copy of its namespace; its file and lines are kept."""
         python = private.captured_source(function)
         tree, name = rewritten(*private.source_of(function))
-        namespace = {
-            key: self._replacements.get(id(value), value) for key, value in python.__globals__.items()
-        }
+        visible = {**python.__globals__, **private.enclosed(python)}
+        namespace = {key: self._replacements.get(id(value), value) for key, value in visible.items()}
         namespace.update(self._helpers())
         given = namespace.get("__builtins__", builtins)
         base = given if isinstance(given, dict) else vars(given)

@@ -51,6 +51,7 @@ __all__ = [
     "default_precision",
     "defaults",
     "driver",
+    "enclosed",
     "fixed_parameters",
     "ir",
     "is_builtin",
@@ -141,6 +142,11 @@ def captured_source(kernel: JITFunction) -> Callable[..., Any]:
     """The Python function under a jit function."""
     function: Callable[..., Any] = kernel.fn
     return function
+
+
+def enclosed(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names of enclosing functions that a kernel uses, as Triton captures them when it compiles."""
+    return dict(inspect.getclosurevars(function).nonlocals)
 
 
 def source_of(kernel: JITFunction) -> tuple[str, int]:

@@ -50,7 +50,7 @@ _INSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def _asked_from_inside() -> bool:
-    """Whether the tensor's attribute was read by PyTorch or by us; `with torch.device(...)` stands between."""
+    """Whether PyTorch or we read the tensor's attribute; `with torch.device(...)` may stand between."""
     asker: FrameType | None = sys._getframe(2)
     while asker is not None and asker.f_code.co_filename == torch.utils._device.__file__:
         asker = asker.f_back
