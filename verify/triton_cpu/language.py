@@ -47,6 +47,9 @@ class Language:
         self.builder = Builder()
         self.semantic = Semantic(self.builder)
         self.step_limit = 0
+        self.wait_limit = 0
+        self._waited = 0
+        self._waiting: object = None
         self._active = False
         self.schedules = Schedules()
         self._rewritten: dict[int, tuple[JITFunction, Callable[..., Any]]] = {}  # holds the key alive
@@ -215,10 +218,16 @@ class Language:
             raise WorkLimitExceeded("loop steps", self.step_limit)
 
     def _while(self, test: Any) -> bool:
-        if self._truth(test):
-            self.count_step()
-            return True
-        return False
+        """A group that stays long in `while` loops may wait for a program that runs after it, forever."""
+        if not self._truth(test):
+            return False
+        self.count_step()
+        group = self.builder.group
+        self._waited = self._waited + 1 if group is self._waiting else 1
+        self._waiting = group
+        if self._waited > self.wait_limit:
+            raise WorkLimitExceeded("steps of a program's while loops", self.wait_limit)
+        return True
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:

@@ -6,6 +6,7 @@ from typing import Any
 
 import triton
 import triton.language as tl
+from triton.experimental import gluon
 from triton.language.extra.libdevice import rsqrt
 
 gather = tl.gather
@@ -87,6 +88,11 @@ def between(x, y, BLOCK: tl.constexpr):
 def wait_for(flag):
     while tl.atomic_cas(flag, 1, 1) == 0:
         pass
+
+
+@gluon.jit
+def on_a_device(x):
+    pass
 
 
 @triton.jit

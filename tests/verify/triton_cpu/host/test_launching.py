@@ -13,7 +13,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from tests.verify.triton_cpu.host import kernels
 from verify.triton_cpu.host import A100, Options, attach
 from verify.triton_cpu.host.device import Driver
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits
+from verify.triton_cpu.launch import KernelError, WorkLimits
 
 
 def test_a_launch_writes_into_the_tensors_it_was_given() -> None:
@@ -150,9 +150,20 @@ def test_float32_dots_round_as_on_the_device_unless_told_otherwise() -> None:
 
 
 def test_a_wait_for_another_program_ends_at_the_limit() -> None:
-    limits = WorkLimits(loop_steps=100)
-    with attach(Options(limits=limits)), pytest.raises(WorkLimitExceeded, match="100 loop steps"):
-        kernels.wait_for[(1,)](torch.zeros(1, dtype=torch.int32))
+    flag = torch.zeros(1, dtype=torch.int32)
+    with attach(Options(limits=WorkLimits(wait_steps=100))):
+        with pytest.raises(
+            KernelError, match=r"at most 100 steps of a program's while loops.*wait for another"
+        ):
+            kernels.wait_for[(1,)](flag)
+        kernels.wait_for[(200,)](flag.fill_(1))
+    with attach(Options(limits=WorkLimits(loop_steps=50))), pytest.raises(KernelError, match="50 loop steps"):
+        kernels.wait_for[(1,)](flag.zero_())
+
+
+def test_a_gluon_kernel_is_refused_by_name() -> None:
+    with attach(), pytest.raises(KernelError, match="got a Gluon one"):
+        kernels.on_a_device[(1,)](torch.zeros(1))
 
 
 def test_a_grid_that_no_device_launches_is_an_error_and_an_empty_one_is_not() -> None:
