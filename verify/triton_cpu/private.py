@@ -67,6 +67,7 @@ __all__ = [
     "set_cache_directory",
     "source_of",
     "standard",
+    "stock_interpreter_is_on",
     "supported",
     "swap_driver",
     "tl",
@@ -80,6 +81,11 @@ SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
 InterpreterBuilder = stock.InterpreterBuilder
 InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
+
+
+def stock_interpreter_is_on() -> bool:
+    """Whether `triton.jit` makes functions of Triton's own interpreter (TRITON_INTERPRET=1)."""
+    return bool(triton.knobs.runtime.interpret)
 
 
 def supported() -> bool:

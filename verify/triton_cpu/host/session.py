@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from verify.triton_cpu import private
+from verify.errors import InfrastructureError
+from verify.triton_cpu import private, selftest
 from verify.triton_cpu.host.binding import arguments
 from verify.triton_cpu.host.cuda import cuda_answered
 from verify.triton_cpu.host.device import H100, Device, Driver
@@ -156,15 +157,29 @@ class Host:
 _ATTACHED: list[Host] = []
 
 
+@functools.cache
+def _selftest() -> tuple[str, ...]:
+    """Known answers that are wrong, once for the process."""
+    return tuple(selftest.run())
+
+
 @contextlib.contextmanager
 def attach(options: Options | None = None) -> Iterator[Host]:
     """Run every Triton launch of this thread in the interpreter until the end of the context.
 
     Kernels stay what `triton.jit` made of them, and `.warmup` stays the real compiler. Modules that ask for
-    the device when they are imported must be imported inside. Raises RuntimeError for a second attachment.
+    the device when they are imported must be imported inside. Raises RuntimeError for a second attachment;
+    InfrastructureError where Triton's own interpreter is switched on, or a known answer is wrong.
     """
     if _ATTACHED:
         raise RuntimeError("expected one attachment at a time, got a second. Leave the first before.")
+    if private.stock_interpreter_is_on():
+        raise InfrastructureError(
+            "expected TRITON_INTERPRET to be unset, got 1: kernels would go to Triton's own interpreter. "
+            "Unset it before Triton is imported."
+        )
+    if failures := _selftest():
+        raise InfrastructureError(f"the interpreter's self-test fails: {'; '.join(failures)}")
     host = Host(options or Options())
     patches = Patches()
     previous = private.swap_driver(Driver(host.options.device))

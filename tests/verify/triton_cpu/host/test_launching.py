@@ -11,7 +11,8 @@ from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tests.verify.triton_cpu.host import kernels
-from verify.triton_cpu.host import A100, Options, attach
+from verify.errors import InfrastructureError
+from verify.triton_cpu.host import A100, Options, attach, session
 from verify.triton_cpu.host.device import Driver
 from verify.triton_cpu.launch import KernelError, WorkLimits
 
@@ -51,6 +52,22 @@ def test_everything_is_put_back() -> None:
 def test_attachments_do_not_nest() -> None:
     with attach(), pytest.raises(RuntimeError, match="expected one attachment"), attach():
         pass
+
+
+def test_triton_s_own_interpreter_and_a_wrong_known_answer_are_refused(monkeypatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(triton.knobs.runtime, "interpret", True)
+        with pytest.raises(InfrastructureError, match="expected TRITON_INTERPRET to be unset"), attach():
+            pass
+    monkeypatch.setattr(session, "_selftest", lambda: ("fma: expected 1, got 2",))
+    with pytest.raises(InfrastructureError, match="self-test fails: fma"), attach():
+        pass
+
+
+def test_an_autotuner_s_key_may_name_what_its_kernel_does_not_have() -> None:
+    with attach():
+        kernel = triton.autotune([triton.Config({"BLOCK": 4})], key=["n", "gone"])(kernels.scale)
+    assert kernel.keys == ["n"]
 
 
 def test_host_code_sees_the_device_it_asks_for() -> None:
