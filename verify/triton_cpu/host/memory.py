@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from verify.triton_cpu.accesses import Memory
 from verify.triton_cpu.buffers import Array, Buffer
@@ -51,6 +52,31 @@ class TorchMemory(Memory):
         self._shadows = shadows
         self._views = views
         self._touched: dict[int, _Touched] = {}
+        self._given: dict[int, StorageWeakRef] = {}
+
+    def give_address(self, tensor: torch.Tensor) -> None:
+        """Host code has asked for a tensor's address: kernels may find it in a table."""
+        storage = tensor.untyped_storage()
+        if storage.nbytes():
+            self._given[storage._cdata] = StorageWeakRef(storage)
+
+    def pointed(self, addresses: Array) -> Buffer | None:
+        lowest, highest = int(addresses.min()), int(addresses.max())
+        for key, reference in list(self._given.items()):
+            storage = None if reference.expired() else torch.UntypedStorage._new_with_weak_ptr(reference.cdata)
+            if storage is None:
+                del self._given[key]
+            elif storage.data_ptr() <= lowest <= highest < storage.data_ptr() + storage.nbytes():
+                return self._pointed_buffer(storage)
+        return None
+
+    def _pointed_buffer(self, storage: torch.UntypedStorage) -> Buffer:
+        touched = self._touched.setdefault(storage.data_ptr(), _Touched(f"address {len(self._touched)}"))
+        name = f"{touched.name}, by its address"
+        if name not in self._buffers:
+            shadow = self._shadows.of_storage(storage)
+            self._buffers[name] = StorageBuffer(name, storage, shadow, touched)
+        return self._buffers[name]
 
     def forget_events(self) -> None:
         """Drop what was reported so far."""

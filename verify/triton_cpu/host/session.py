@@ -107,7 +107,8 @@ class Host:
             )
         for hook in kernel.pre_run_hooks:
             hook(*args, **kwargs)
-        bound = private.bind(kernel, args, kwargs)
+        with torch._C.DisableTorchFunction():
+            bound = private.bind(kernel, args, kwargs)
         extent = self._grid(kernel, grid(bound.values) if callable(grid) else grid)
         if self.options.record:
             self.recording.add(kernel, bound, extent)
@@ -188,7 +189,7 @@ def attach(options: Options | None = None) -> Iterator[Host]:
         _redirect(host, patches)
         with contextlib.ExitStack() as stack:
             stack.enter_context(private.default_precision(host.options.default_precision))
-            stack.enter_context(cuda_answered(host.options.device))
+            stack.enter_context(cuda_answered(host.options.device, host.memory.give_address))
             if host.options.sanitize:
                 stack.enter_context(host.tracker)
             yield host

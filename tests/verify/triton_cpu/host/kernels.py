@@ -57,6 +57,14 @@ def block_of(descriptor, out, row, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def from_table(table, out, BLOCK: tl.constexpr):
+    part = tl.program_id(0)
+    x = tl.load(table + part).to(tl.pointer_type(tl.float32))
+    at = tl.arange(0, BLOCK)
+    tl.store(out + part * BLOCK + at, tl.load(x + at) + 1)
+
+
+@triton.jit
 def captured(x, index, out, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     chosen = gather(tl.load(x + at), tl.load(index + at), 0)

@@ -114,6 +114,17 @@ def test_descriptors_made_on_the_host_read_their_blocks() -> None:
     assert host.events == ()
 
 
+def test_a_table_of_addresses_leads_to_the_tensors_that_gave_them() -> None:
+    with attach() as host:
+        parts = [torch.full((4,), float(at)) for at in range(3)]
+        table, out = torch.tensor([part.data_ptr() for part in parts]), torch.empty(12)
+        kernels.from_table[(3,)](table, out, BLOCK=4)
+        assert out.tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
+        assert host.events == ()
+        kernels.from_table[(1,)](table + 8, out, BLOCK=4)
+    assert [(event.kind, event.count) for event in host.events] == [("out-of-bounds load", 2)]
+
+
 def test_names_captured_before_the_attachment_work() -> None:
     with attach():
         x, out = torch.tensor([1.0, 4.0, 16.0, 64.0]), torch.zeros(4)
