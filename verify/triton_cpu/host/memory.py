@@ -63,7 +63,8 @@ class TorchMemory(Memory):
     def pointed(self, addresses: Array) -> Buffer | None:
         lowest, highest = int(addresses.min()), int(addresses.max())
         for key, reference in list(self._given.items()):
-            storage = None if reference.expired() else torch.UntypedStorage._new_with_weak_ptr(reference.cdata)
+            alive = not reference.expired()
+            storage = torch.UntypedStorage._new_with_weak_ptr(reference.cdata) if alive else None
             if storage is None:
                 del self._given[key]
             elif storage.data_ptr() <= lowest <= highest < storage.data_ptr() + storage.nbytes():
