@@ -85,12 +85,6 @@ class Memory:
         """Everything that went wrong so far, in order of first occurrence."""
         return tuple(self._events.values())
 
-    def pointed(self, _addresses: Array) -> Buffer | None:
-        """The one buffer that all addresses, which a kernel read somewhere, lie in; None where there is
-        none.
-        """
-        return None
-
     # -- one launch ------------------------------------------------------------------------------------------
 
     def begin_launch(

@@ -210,14 +210,6 @@ class Builder(Elementwise, private.InterpreterBuilder):
         if self.programs > 1:
             raise NotTogether(what)
 
-    def create_int_to_ptr(self, source: Handle, target: Any) -> Handle:
-        """A pointer out of a table: into memory of which the caller has given out the address."""
-        data = source.data.astype(np.int64)
-        buffer = self.memory.pointed(data)
-        if buffer is None:
-            self._alone("pointers into several tensors")
-        return Handle(data, target.scalar, buffer)
-
     def _atomic_place(self, dtype: Any) -> None:
         if dtype.is_floating():
             line = self.memory.locate().line
