@@ -98,6 +98,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.way = 0
         """Hash of all decisions that the group has come to: groups of one way could be one group."""
         self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
+        self.group = object()
+        """Another one whenever other programs start."""
 
     def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
@@ -108,6 +110,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         axes = (numbers % width, numbers // width % height, numbers // (width * height))
         x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
         self._program_ids = (x, y, z)
+        self.group = object()
         self.programs = self.work.programs = len(numbers)
         self.way = 0
         self.memory.begin_group(numbers)

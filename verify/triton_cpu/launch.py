@@ -78,6 +78,8 @@ class WorkLimits:
     launches: int = 4096
     programs: int = 1 << 20
     loop_steps: int = 1 << 22
+    wait_steps: int = 1 << 16
+    """Of one program in `while` loops: it may be waiting for a program that runs after it."""
 
 
 @dataclass(kw_only=True)
@@ -292,6 +294,7 @@ def run_launch(
     schedule = layer.schedules.of(kernel, grid, plain)
     work = Work()
     layer.step_limit = limits.loop_steps - counters.loop_steps
+    layer.wait_limit = limits.wait_steps
     try:
         with layer.active():
             values = {

@@ -59,6 +59,7 @@ __all__ = [
     "default_precision",
     "defaults",
     "driver",
+    "enclosed",
     "fixed_parameters",
     "ir",
     "is_builtin",
@@ -74,6 +75,7 @@ __all__ = [
     "set_cache_directory",
     "source_of",
     "standard",
+    "stock_interpreter_is_on",
     "supported",
     "swap_driver",
     "tl",
@@ -88,6 +90,11 @@ ConstexprFunction = triton.runtime.jit.ConstexprFunction
 
 DOT_PRECISIONS: tuple[str, ...] = ("tf32", "tf32x3", "ieee", "bf16x3", "bf16x6")
 """Input precisions that NVIDIA's compiler takes for a dot of float32; the stock interpreter knows three."""
+
+
+def stock_interpreter_is_on() -> bool:
+    """Whether `triton.jit` makes functions of Triton's own interpreter (TRITON_INTERPRET=1)."""
+    return bool(triton.knobs.runtime.interpret)
 
 
 def supported() -> bool:
@@ -155,6 +162,11 @@ def captured_source(kernel: JITFunction) -> Callable[..., Any]:
     """The Python function under a jit function."""
     function: Callable[..., Any] = kernel.fn
     return function
+
+
+def enclosed(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names of enclosing functions that a kernel uses, as Triton captures them when it compiles."""
+    return dict(inspect.getclosurevars(function).nonlocals)
 
 
 def source_of(kernel: JITFunction) -> tuple[str, int]:

@@ -50,7 +50,7 @@ _INSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def _asked_from_inside() -> bool:
-    """Whether the tensor's attribute was read by PyTorch or by us; `with torch.device(...)` stands between."""
+    """Whether PyTorch or we read the tensor's attribute; `with torch.device(...)` may stand between."""
     asker: FrameType | None = sys._getframe(2)
     while asker is not None and asker.f_code.co_filename == torch.utils._device.__file__:
         asker = asker.f_back
@@ -58,7 +58,14 @@ def _asked_from_inside() -> bool:
 
 
 class CudaToCpu(TorchFunctionMode):
-    """Sends every request for a CUDA device to the CPU, and lets CPU tensors say that they are on one."""
+    """Sends every request for a CUDA device to the CPU, and lets CPU tensors say that they are on one.
+
+    `addressed` hears of every tensor whose address library code asks for.
+    """
+
+    def __init__(self, addressed: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self._addressed = addressed
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -67,6 +74,8 @@ class CudaToCpu(TorchFunctionMode):
         if func in _SAYINGS:
             truth = func(*args, **given)
             return truth if _asked_from_inside() else _SAYINGS[func](truth)
+        if func is torch.Tensor.data_ptr:
+            self._addressed(args[0])
         if func is torch.Tensor.backward:
             return self._backward(*args, **given)
         if func in _STAYS:
@@ -212,8 +221,11 @@ def _answers(device: Device) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def cuda_answered(device: Device) -> Iterator[None]:
-    """Until the end, PyTorch speaks of `device`, and torch.compile returns what it is given."""
+def cuda_answered(device: Device, addressed: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    """Until the end, PyTorch speaks of `device`, and torch.compile returns what it is given.
+
+    `addressed` hears of tensors whose address is asked for.
+    """
     patches = Patches()
     try:
         for name, value in _answers(device).items():
@@ -221,7 +233,7 @@ def cuda_answered(device: Device) -> Iterator[None]:
         patches.set(torch, "compile", _uncompiled)
         # so that torch.autograd.grad stays in the mode, too
         patches.set(torch.autograd, "has_torch_function", lambda _arguments: False)
-        with CudaToCpu():
+        with CudaToCpu(addressed):
             yield
     finally:
         patches.undo()

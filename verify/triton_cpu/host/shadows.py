@@ -143,7 +143,10 @@ class Shadows:
 
     def find(self, tensor: torch.Tensor) -> Shadow | None:
         """The shadow of a tensor's storage, brought up to date; None where all of it counts as written."""
-        storage = tensor.untyped_storage()
+        return self.of_storage(tensor.untyped_storage())
+
+    def of_storage(self, storage: torch.UntypedStorage) -> Shadow | None:
+        """The same for a storage."""
         shadow = self._by_storage.get(storage._cdata)
         if shadow is None or shadow.complete:
             return None

@@ -1,4 +1,4 @@
-"""The benchmark against Triton's interpreter: both sides run one tape, and its numbers say what was measured."""
+"""The benchmark against Triton's interpreter: one tape for both, and numbers that were measured."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import triton
 import triton.language as tl
+from triton.experimental import gluon
 from triton.language.extra.libdevice import rsqrt
 
 gather = tl.gather
@@ -56,6 +57,24 @@ def block_of(descriptor, out, row, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def from_table(table, out, BLOCK: tl.constexpr):
+    part = tl.program_id(0)
+    x = tl.load(table + part).to(tl.pointer_type(tl.float32))
+    at = tl.arange(0, BLOCK)
+    tl.store(out + part * BLOCK + at, tl.load(x + at) + 1)
+
+
+@triton.jit
+def chosen(parts, out, BLOCK: tl.constexpr):
+    row = tl.arange(0, 2)
+    pointer = tl.where(row == 0, parts[0], parts[1])
+    at = tl.arange(0, BLOCK)
+    tile = tl.load(pointer[:, None] + at[None, :], mask=at[None, :] < BLOCK, other=0.0)
+    tl.store(out + row[:, None] * BLOCK + at[None, :], tile * 2)
+    tl.store(pointer, -1.0)
+
+
+@triton.jit
 def captured(x, index, out, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     chosen = gather(tl.load(x + at), tl.load(index + at), 0)
@@ -87,6 +106,11 @@ def between(x, y, BLOCK: tl.constexpr):
 def wait_for(flag):
     while tl.atomic_cas(flag, 1, 1) == 0:
         pass
+
+
+@gluon.jit
+def on_a_device(x):
+    pass
 
 
 @triton.jit

@@ -11,9 +11,10 @@ from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tests.verify.triton_cpu.host import kernels
-from verify.triton_cpu.host import A100, Options, attach
+from verify.errors import InfrastructureError
+from verify.triton_cpu.host import A100, Options, attach, session
 from verify.triton_cpu.host.device import Driver
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits
+from verify.triton_cpu.launch import KernelError, WorkLimits
 
 
 def test_a_launch_writes_into_the_tensors_it_was_given() -> None:
@@ -51,6 +52,22 @@ def test_everything_is_put_back() -> None:
 def test_attachments_do_not_nest() -> None:
     with attach(), pytest.raises(RuntimeError, match="expected one attachment"), attach():
         pass
+
+
+def test_triton_s_own_interpreter_and_a_wrong_known_answer_are_refused(monkeypatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(triton.knobs.runtime, "interpret", True)
+        with pytest.raises(InfrastructureError, match="expected TRITON_INTERPRET to be unset"), attach():
+            pass
+    monkeypatch.setattr(session, "_selftest", lambda: ("fma: expected 1, got 2",))
+    with pytest.raises(InfrastructureError, match="self-test fails: fma"), attach():
+        pass
+
+
+def test_an_autotuner_s_key_may_name_what_its_kernel_does_not_have() -> None:
+    with attach():
+        kernel = triton.autotune([triton.Config({"BLOCK": 4})], key=["n", "gone"])(kernels.scale)
+    assert kernel.keys == ["n"]
 
 
 def test_host_code_sees_the_device_it_asks_for() -> None:
@@ -94,6 +111,26 @@ def test_descriptors_made_on_the_host_read_their_blocks() -> None:
     expected = torch.zeros(8, 8)
     expected[:4] = x[12:, :8]
     assert torch.equal(out, expected)
+    assert host.events == ()
+
+
+def test_a_table_of_addresses_leads_to_the_tensors_that_gave_them() -> None:
+    with attach() as host:
+        parts = [torch.full((4,), float(at)) for at in range(3)]
+        table, out = torch.tensor([part.data_ptr() for part in parts]), torch.empty(12)
+        kernels.from_table[(3,)](table, out, BLOCK=4)
+        assert out.tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
+        assert host.events == ()
+        kernels.from_table[(1,)](table + 8, out, BLOCK=4)
+    assert [(event.kind, event.count) for event in host.events] == [("unknown pointer", 2)]
+
+
+def test_pointers_chosen_lane_by_lane_reach_each_their_own_tensor() -> None:
+    with attach() as host:
+        x, y, out = torch.ones(4), torch.full((4,), 2.0), torch.empty(2, 4)
+        kernels.chosen[(1,)]((x, y), out, BLOCK=4)
+    assert out.tolist() == [[2.0] * 4, [4.0] * 4]
+    assert (x.tolist(), y.tolist()) == ([-1.0, 1.0, 1.0, 1.0], [-1.0, 2.0, 2.0, 2.0])
     assert host.events == ()
 
 
@@ -150,9 +187,20 @@ def test_float32_dots_round_as_on_the_device_unless_told_otherwise() -> None:
 
 
 def test_a_wait_for_another_program_ends_at_the_limit() -> None:
-    limits = WorkLimits(loop_steps=100)
-    with attach(Options(limits=limits)), pytest.raises(WorkLimitExceeded, match="100 loop steps"):
-        kernels.wait_for[(1,)](torch.zeros(1, dtype=torch.int32))
+    flag = torch.zeros(1, dtype=torch.int32)
+    with attach(Options(limits=WorkLimits(wait_steps=100))):
+        with pytest.raises(
+            KernelError, match=r"at most 100 steps of a program's while loops.*wait for another"
+        ):
+            kernels.wait_for[(1,)](flag)
+        kernels.wait_for[(200,)](flag.fill_(1))
+    with attach(Options(limits=WorkLimits(loop_steps=50))), pytest.raises(KernelError, match="50 loop steps"):
+        kernels.wait_for[(1,)](flag.zero_())
+
+
+def test_a_gluon_kernel_is_refused_by_name() -> None:
+    with attach(), pytest.raises(KernelError, match="got a Gluon one"):
+        kernels.on_a_device[(1,)](torch.zeros(1))
 
 
 def test_a_grid_that_no_device_launches_is_an_error_and_an_empty_one_is_not() -> None:
