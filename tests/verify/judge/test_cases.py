@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from verify.judge.cases import enumerate_groups
+from verify.judge.cases import SHAPES, enumerate_groups
 from verify.judge.compiling import compile_case
 from verify.source.lock import load_skeleton, skeleton_paths
 
@@ -37,3 +37,11 @@ def test_some_case_has_several_groups_of_several_heads(seed: int) -> None:
 def test_no_group_is_compiled_as_a_constant() -> None:
     sizes = SPEC.resolve(compile_case(SPEC, "bfloat16", 64).size_map)
     assert (sizes["G"], sizes["R"]) == (2, 2)
+
+
+def test_the_longest_run_goes_beyond_a_timed_length_and_nobody_knows_how_far() -> None:
+    runs = [planned(seed)["far"] for seed in range(8)]
+    assert all(len(run) == 1 for run in runs)
+    assert min(run[0]["T"] for run in runs) > min(shape["T"] for shape in SHAPES)
+    assert len({(run[0]["T"], run[0]["K"], run[0]["V"]) for run in runs}) == 8
+    assert {(run[0]["B"], run[0]["H"]) for run in runs} == {(1, 1)}
