@@ -23,7 +23,7 @@ PRIMES = (13, 37, 61)
 AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
 LONG = 521
 FAR, FAR_SPREAD = 4100, 200
-"""The longest run has FAR tokens or up to FAR_SPREAD - 1 more: beyond 4096, the first length that is timed."""
+"""The longest run has FAR tokens or up to FAR_SPREAD - 1 more: beyond 4096, the first timed length."""
 
 SHAPES = ({"B": 4, "T": 4096, "H": 16, "D": 64}, {"B": 2, "T": 8192, "H": 16, "D": 128})
 """The reference shapes (D stands for K, V and D)."""
