@@ -19,7 +19,7 @@ SPEC = {
     "output": "B T H D",
     "state": {"S": "B H D : normal, float32"},
 }
-TUNING = [{"BLOCK_T": 64, "num_warps": 2}]
+TUNING = [{"BLOCK_T": 64, "BLOCK_C": 32, "num_warps": 4}]
 
 
 def reference(x, g, *, state):
@@ -42,10 +42,10 @@ def _sums(x_ptr, s_ptr, t, channels, T, C):
 
 @triton.jit
 def _forward_kernel(x_ptr, g_ptr, s_ptr, o_ptr, final_ptr, T, C, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr):
-    """Grid (tiles of T, B), C = H * D. The last tile also writes the final state."""
-    i_b = tl.program_id(1).to(tl.int64)
+    """Grid (tiles of T, tiles of C, B), C = H * D. The last tile of T also writes the final state."""
+    i_b = tl.program_id(2).to(tl.int64)
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
-    channels = tl.arange(0, BLOCK_C)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     offsets = (i_b * T + t[:, None]) * C + channels[None, :]
     inside = (t[:, None] < T) & (channels[None, :] < C)
     g = tl.load(g_ptr + offsets, mask=inside, other=0.0).to(tl.float32)
@@ -61,10 +61,10 @@ def _backward_kernel(
     x_ptr, g_ptr, s_ptr, d_o_ptr, d_final_ptr, d_x_ptr, d_g_ptr, d_s_ptr, T, C,
     BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
 ):
-    """Grid (tiles of T, B): a token is read by its own output and by the next one's."""
-    i_b = tl.program_id(1).to(tl.int64)
+    """Grid (tiles of T, tiles of C, B): a token is read by its own output and by the next one's."""
+    i_b = tl.program_id(2).to(tl.int64)
     t = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
-    channels = tl.arange(0, BLOCK_C)
+    channels = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     offsets = (i_b * T + t[:, None]) * C + channels[None, :]
     inside = (t[:, None] < T) & (channels[None, :] < C)
     follows = (t[:, None] < T - 1) & (channels[None, :] < C)
@@ -86,8 +86,8 @@ def forward(x, g, *, state, tuning):
     B, T, H, D = x.shape
     x, g, initial = x.contiguous(), g.contiguous(), state[0].contiguous()
     output, final = torch.empty_like(x), torch.empty_like(initial)
-    _forward_kernel[(triton.cdiv(T, tuning["BLOCK_T"]), B)](
-        x, g, initial, output, final, T, H * D, tuning["BLOCK_T"], triton.next_power_of_2(H * D),
+    _forward_kernel[(triton.cdiv(T, tuning["BLOCK_T"]), triton.cdiv(H * D, tuning["BLOCK_C"]), B)](
+        x, g, initial, output, final, T, H * D, tuning["BLOCK_T"], tuning["BLOCK_C"],
         num_warps=tuning["num_warps"],
     )
     return output, (final,), (x, g, initial)
@@ -98,8 +98,8 @@ def backward(residuals, d_output, d_state, *, needs, tuning):
     B, T, H, D = x.shape
     d_output, d_final = d_output.contiguous(), d_state[0].contiguous()
     d_x, d_g, d_initial = torch.empty_like(x), torch.empty_like(g), torch.empty_like(initial)
-    _backward_kernel[(triton.cdiv(T, tuning["BLOCK_T"]), B)](
+    _backward_kernel[(triton.cdiv(T, tuning["BLOCK_T"]), triton.cdiv(H * D, tuning["BLOCK_C"]), B)](
         x, g, initial, d_output, d_final, d_x, d_g, d_initial, T, H * D,
-        tuning["BLOCK_T"], triton.next_power_of_2(H * D), num_warps=tuning["num_warps"],
+        tuning["BLOCK_T"], tuning["BLOCK_C"], num_warps=tuning["num_warps"],
     )
     return d_x, d_g, d_initial

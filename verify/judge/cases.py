@@ -302,16 +302,20 @@ class Planner:
         )
 
     def far(self) -> Group:
-        """One run over thousands of tokens, without decay, at a length that nobody knows.
+        """One run per dtype over thousands of tokens, without decay, at lengths that nobody knows.
 
-        What kernels do only that far back, or only in a sequence that long, shows nowhere else. Features are
-        few, since a definition may hold a tensor of T x T x K elements, but not so few that chunks whose
-        length depends on them (as those of the delta rule do) become many.
+        What kernels do only that far back, or only in a sequence that long, shows nowhere else: float32 shows
+        small differences, and bfloat16 is what runs when it matters. Features are few, since a definition may
+        hold a tensor of T x T x K elements, but not so few that chunks whose length depends on them (as those
+        of the delta rule do) become many.
         """
-        length = FAR + self.stream.below(FAR_SPREAD)
-        features = {name: 8 + self.stream.below(8) for name in ("K", "V", "D")}
-        sizes = self.sizes(B=1, T=length, H=1, **features)
-        return Group(name="far", cases=(Case(sizes=sizes, dtype="float32", gate="none"),))
+        cases = []
+        for dtype in (dtype for dtype in ("bfloat16", "float32") if dtype in self.spec.dtypes):
+            length = FAR + self.stream.below(FAR_SPREAD)
+            features = {name: 8 + self.stream.below(8) for name in ("K", "V", "D")}
+            sizes = self.sizes(B=1, T=length, H=1, **features)
+            cases.append(Case(sizes=sizes, dtype=dtype, gate="none"))
+        return Group(name="far", cases=tuple(cases))
 
 
 def usual_sizes(spec: Spec, chosen: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

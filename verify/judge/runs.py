@@ -107,7 +107,8 @@ def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
     if pending.outcome.findings:
         return pending
     pending.executed = session.execute(plan, inputs, case.label, poison=poison)
-    pending.evaluated = session.evaluate("reference", inputs, variants(inputs, case, seed), case.label)
+    moved = variants(inputs, case, seed, count=FAR_PERTURBATIONS if case.far else PERTURBATIONS)
+    pending.evaluated = session.evaluate("reference", inputs, moved, case.label)
     pending.eager = session.evaluate("reference", inputs, [single(inputs)], case.label, dtype="float32")
     if session.mechanism.has_parallel and case.dtype == "float32":
         pending.parallel = session.evaluate(
@@ -166,10 +167,10 @@ def _answer(outcome: Outcome, future: Future[Answer] | None) -> Answer | None:
         return None
 
 
-def variants(inputs: CaseInputs, case: Case, seed: int) -> list[list[bytes]]:
-    """The case's values, then copies of it moved by an ulp, as blobs for the oracle."""
+def variants(inputs: CaseInputs, case: Case, seed: int, *, count: int = PERTURBATIONS) -> list[list[bytes]]:
+    """The case's values, then `count` copies of them moved by an ulp, as blobs for the oracle."""
     blobs = [oracle_blobs(inputs)]
-    for index in range(FAR_PERTURBATIONS if case.far else PERTURBATIONS):
+    for index in range(count):
         moved = [
             perturbed(tensor, Stream(derive(seed, "perturbation", case.label, index, tensor.name)))
             for tensor in (*inputs.tensors, *inputs.cotangents)
