@@ -220,14 +220,13 @@ def _lay_out(
 
 
 def _hide_gaps(buffer: Buffer, layout: Layout) -> None:
-    """Count the bytes of an argument's buffer that are not part of the argument as never written."""
+    """What lies between the rows of an argument is not part of it."""
     whole = TensorRef(
         buffer=0, dtype=layout.dtype, shape=layout.shape, strides=layout.strides, offset=layout.offset
     )
-    buffer.written[:] = False
-    _written(buffer, whole)[...] = True
-    buffer.complete = bool(buffer.written.all())
-    buffer.argument = True
+    legal = np.zeros(buffer.nbytes, np.bool_)
+    _flags(legal, whole)[...] = True
+    buffer.legal = None if legal.all() else legal
 
 
 def _bytes(buffers: list[Buffer], ref: TensorRef) -> bytes:
@@ -260,11 +259,16 @@ def _written(buffer: Buffer, ref: TensorRef) -> npt.NDArray[np.bool_]:
 
     Kernels write whole elements, so the shadow of the view has one trailing axis of `itemsize` bytes.
     """
+    return _flags(buffer.written, ref)
+
+
+def _flags(flags: npt.NDArray[np.bool_], ref: TensorRef) -> npt.NDArray[np.bool_]:
+    """The part of a buffer's flags, one a byte, that belongs to a tensor: (*shape, itemsize), writable."""
     size = FORMATS[ref.dtype].itemsize
     start, stop = ref.span()
     if start == stop:
         return np.ones((*ref.shape, size), np.bool_)
-    shadow = buffer.written[start:]
+    shadow = flags[start:]
     strides = (*(stride * size for stride in ref.strides), 1)
     return np.lib.stride_tricks.as_strided(shadow, (*ref.shape, size), strides)
 

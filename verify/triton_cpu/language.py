@@ -19,10 +19,11 @@ import numpy as np
 
 from verify.triton_cpu import private
 from verify.triton_cpu.builder import Builder
-from verify.triton_cpu.handles import Handle
+from verify.triton_cpu.handles import Array, Handle
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.reductions import checked_axis, reduce_handles, scan_handles, shapes_agree
 from verify.triton_cpu.rewrite import rewritten
+from verify.triton_cpu.schedule import Diverged, Schedules
 from verify.triton_cpu.semantic import Semantic
 
 _MISSING = object()
@@ -46,6 +47,7 @@ class Language:
         self.builder = Builder()
         self.semantic = Semantic(self.builder)
         self.step_limit = 0
+        self.schedules = Schedules()
         self._rewritten: dict[int, tuple[JITFunction, Callable[..., Any]]] = {}  # holds the key alive
         self._replacements: dict[int, Callable[..., Any]] = {}
         self._patches = self._collect()
@@ -200,7 +202,7 @@ class Language:
 
     def count_step(self) -> None:
         work = self.builder.work
-        work.loop_steps += 1
+        work.loop_steps += work.programs
         if work.loop_steps > self.step_limit:
             raise WorkLimitExceeded("loop steps", self.step_limit)
 
@@ -269,7 +271,8 @@ class Language:
     # -- reductions ------------------------------------------------------------------------------------------
 
     def _tensor(self, handle: Handle) -> Any:
-        return core.tensor(handle, self.semantic.types.block(handle.dtype, handle.data.shape))
+        shape = handle.data.shape[1:]
+        return core.tensor(handle, self.semantic.types.block(handle.dtype, shape) if shape else handle.dtype)
 
     def _combiner(self, function: JITFunction) -> Callable[[list[Handle], list[Handle]], list[Handle]]:
         def combine(left: list[Handle], right: list[Handle]) -> list[Handle]:
@@ -281,7 +284,7 @@ class Language:
 
     def _inputs(self, value: Any) -> list[Any]:
         parts = [value] if isinstance(value, core.tensor) else list(value)
-        if not shapes_agree([part.handle.data.shape for part in parts]):
+        if not shapes_agree([part.handle.data.shape[1:] for part in parts]):
             raise ValueError("expected all reduction inputs to have one shape")
         return parts
 
@@ -293,12 +296,12 @@ class Language:
         rank = len(tensors[0].shape)
         handles = [x.handle for x in tensors]
         if axis is None:
-            handles = [Handle(h.data.reshape(-1), h.dtype) for h in handles]
+            handles = [Handle(h.data.reshape(h.data.shape[0], -1), h.dtype) for h in handles]
         at = 0 if axis is None else checked_axis(axis, rank)
-        shape = [int(n) for n in handles[0].data.shape]
+        shape = [int(n) for n in handles[0].data.shape[1:]]
         del shape[at]
         results = []
-        for handle in reduce_handles(handles, at, combine_fn, self._combiner(combine_fn)):
+        for handle in reduce_handles(handles, at + 1, combine_fn, self._combiner(combine_fn)):
             result = self.semantic.wrap_tensor(handle, handle.dtype, shape)
             if keep:
                 for place in range(rank) if axis is None else (at,):
@@ -315,7 +318,7 @@ class Language:
         at = checked_axis(_plain(axis), len(tensors[0].shape))
         handles = scan_handles(
             [x.handle for x in tensors],
-            at,
+            at + 1,
             combine_fn,
             self._combiner(combine_fn),
             reverse=bool(_plain(reverse)),
@@ -354,13 +357,19 @@ def _static_assert(condition: Any, message: Any = "", **_: Any) -> None:
         raise ValueError(f"expected the condition of tl.static_assert to hold: {_plain(message)}")
 
 
+def _only(data: Array) -> Any:
+    """The one value that all programs of the group hold. Raises Diverged where they differ."""
+    if data.shape[0] != 1 and (data != data[0]).any():
+        raise Diverged(data.reshape(data.shape[0]))
+    return data.flat[0]
+
+
 def _truth(value: Any) -> bool:
     if isinstance(value, core.tensor):
-        if value.handle.data.size != 1:
-            raise ValueError(
-                f"expected a scalar as a condition, got a block of shape {value.handle.data.shape}"
-            )
-        return bool(value.handle.data.flat[0])
+        data = value.handle.data
+        if data.size != data.shape[0]:
+            raise ValueError(f"expected a scalar as a condition, got a block of shape {data.shape[1:]}")
+        return bool(_only(data != 0))
     return bool(_plain(value))
 
 
@@ -371,9 +380,10 @@ def _check(condition: Any, message: Any) -> None:
 
 def _integer(value: Any) -> int:
     if isinstance(value, core.tensor):
-        if value.handle.data.size != 1 or value.handle.data.dtype.kind not in "iu":
+        data = value.handle.data
+        if data.size != data.shape[0] or data.dtype.kind not in "iu":
             raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
-        return int(value.handle.data.flat[0])
+        return int(_only(data))
     return int(_plain(value))
 
 
