@@ -106,3 +106,7 @@ class Schedules:
                 self._known.pop(next(iter(self._known)))
             found = self._known[name] = Schedule(grid[0] * grid[1] * grid[2])
         return found
+
+    def forget(self) -> None:
+        """Learn everything anew: results do not depend on it, times do."""
+        self._known.clear()
