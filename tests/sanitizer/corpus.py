@@ -69,7 +69,11 @@ def run(case: Case, *, order: Order = "forward", conflicts: bool = True, poison:
     arena = Arena()
     tensors = case.literal["tensors"]
     for name, tensor in tensors.items():
-        arena.add(name, _storage(tensor) * _dtype(tensor).itemsize, written=True, virtual=_virtual(tensor))
+        nbytes = _storage(tensor) * _dtype(tensor).itemsize
+        if _virtual(tensor):
+            arena.add_virtual(name, nbytes)
+        else:
+            arena.add(name, nbytes, written=True)
     arena.freeze(poison)
     for index, (name, tensor) in enumerate(tensors.items()):
         _fill(arena[name], tensor, index)

@@ -1,51 +1,16 @@
-"""What kernels' pointers point into, and what is said of an access that goes wrong."""
+"""What kernels' pointers point into."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from verify.triton_cpu.ownership import Owners
+from verify.triton_cpu.events import Location
+from verify.triton_cpu.hazards import Track
 
 Array = npt.NDArray[Any]
-EventKind = Literal[
-    "out-of-bounds load",
-    "out-of-bounds store",
-    "never-written read",
-    "outside the view",
-    "unknown pointer",
-    "misaligned",
-    "conflicting lanes",
-    "conflict between programs",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryEvent:
-    """Accesses of one kind, by one source line of one kernel, to one buffer.
-
-    `offset` (elements from the start of the buffer) and `program` (x, y, z) are those of the first lane seen,
-    `count` is the number of lanes over the whole run; `buffer` is empty when the pointer came from no buffer.
-    """
-
-    kind: EventKind
-    kernel: str
-    line: int
-    buffer: str
-    offset: int
-    count: int
-    program: tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Location:
-    """Where an access happens: the kernel, and its line in the mechanism's file."""
-
-    kernel: str
-    line: int
 
 
 class Buffer:
@@ -55,7 +20,7 @@ class Buffer:
 
     __slots__ = (
         *("_shadows", "_views", "base", "bytes", "complete", "legal"),
-        *("loaded", "name", "nbytes", "owners", "written"),
+        *("loaded", "name", "nbytes", "stored_at", "track", "written"),
     )
 
     def __init__(self, name: str, base: int, nbytes: int, data: Array, written: Array) -> None:
@@ -70,7 +35,10 @@ class Buffer:
         """Where set, one flag per byte: those that the caller's tensor covers, as a view of larger memory."""
         self.loaded = False
         """The running launch has read from it."""
-        self.owners: Owners | None = None
+        self.stored_at: Location | None = None
+        """The last store, while something is still to be written."""
+        self.track: Track | None = None
+        """Which programs touched which element."""
         self._views: dict[str, Array] = {}
         self._shadows: dict[tuple[str, int], Array] = {}
 
@@ -82,12 +50,6 @@ class Buffer:
             size = np.dtype(key).itemsize
             found = self._views[key] = self.bytes[: self.nbytes // size * size].view(key)
         return found
-
-    def owners_of(self, itemsize: int) -> Owners:
-        """Which programs of the running launch touched which element."""
-        if self.owners is None:
-            self.owners = Owners(self.nbytes, itemsize)
-        return self.owners
 
     def shadow(self, itemsize: int) -> Array:
         """`written`, one integer per element of `itemsize` bytes; equal to 0x0101.. where all of its bytes

@@ -28,6 +28,7 @@ from verify.triton_cpu.handles import (
 )
 from verify.triton_cpu.libdevice import call_device_function
 from verify.triton_cpu.memory import Arena, Memory
+from verify.triton_cpu.overflow import Exact
 from verify.triton_cpu.private import tl
 
 _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
@@ -86,8 +87,12 @@ class Builder(Elementwise, private.InterpreterBuilder):
         """Elements of the largest block that the launch loaded, stored or multiplied, of one program."""
         self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
 
-    def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
+    def begin(
+        self, memory: Memory, work: Work, grid: tuple[int, int, int], *, overflow: bool = False
+    ) -> None:
+        """`overflow` follows offsets that wrap."""
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
+        self.exact = Exact(lambda: self.memory.locate().line) if overflow else None
 
     def begin_group(self, numbers: Array) -> None:
         """The programs that run from now on, as one: `numbers` (p,) count with x fastest."""
@@ -97,6 +102,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self._program_ids = (x, y, z)
         self.programs = self.work.programs = len(numbers)
         self.memory.begin_group(numbers)
+        if self.exact is not None:
+            self.exact.clear()
 
     # -- constants and programs ------------------------------------------------------------------------------
 
@@ -146,7 +153,15 @@ class Builder(Elementwise, private.InterpreterBuilder):
             live *= self.programs
         return live
 
+    def _check_address(self, pointers: Handle, mask: Array | None, itemsize: int) -> None:
+        """Report the live lanes whose address is not what exact arithmetic gives."""
+        found = None if self.exact is None else self.exact.of(pointers.data)
+        if found is not None:
+            addresses, line = found
+            self.memory.report_overflow(pointers.data, addresses, mask, pointers.buffer, itemsize, line)
+
     def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
+        self._check_address(pointers, mask, format_of(pointers.dtype.element_ty).raw.itemsize)
         dtype = pointers.dtype.element_ty
         form = FORMATS.get(dtype.name, ADDRESS)
         work = self.work
@@ -158,6 +173,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
         form = format_of(value.dtype)
+        self._check_address(pointers, mask, form.raw.itemsize)
         work = self.work
         work.stores += self.programs
         work.bytes_stored += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -180,7 +196,11 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def create_addptr(self, pointer: Handle, offset: Handle) -> Handle:
         form = FORMATS.get(pointer.dtype.element_ty.name, ADDRESS)
         steps = offset.data if offset.data.dtype.kind == "i" else offset.data.astype(np.int64)
-        return Handle(pointer.data + steps * np.int64(form.raw.itemsize), pointer.dtype, pointer.buffer)
+        size = np.int64(form.raw.itemsize)
+        data = pointer.data + steps * size
+        if self.exact is not None:
+            self.exact.follow(lambda start, step: start + step * size, data, pointer.data, offset.data)
+        return Handle(data, pointer.dtype, pointer.buffer)
 
     def _alone(self, what: str) -> None:
         """An operation whose result depends on which program comes first: they run one after another."""
@@ -198,6 +218,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self._alone("atomic operations")
         name = private.atomic_name(operation)
         form, combine = format_of(value.dtype), _ATOMICS[name]
+        self._check_address(pointers, mask.data, form.raw.itemsize)
         if name == "fadd":
             self._atomic_place(value.dtype)
         self.work.stores += 1
@@ -214,6 +235,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
             pointers.buffer,
             raw,
             poison=form.poison,
+            what=name,
         )
         return Handle(form.decode(old), value.dtype)
 
@@ -230,6 +252,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
             pointers.buffer,
             _exchange_if_equal,
             poison=form.poison,
+            what="cas",
         )
         self.work.stores += 1
         return Handle(form.decode(old), value.dtype)
@@ -370,7 +393,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
             raise ValueError("expected the condition of tl.assume to hold, got false")
 
     def create_barrier(self, *_arguments: Any) -> None:
-        """Programs run one instruction at a time over all lanes, so there is nothing to wait for."""
+        """Programs run one instruction at a time over all lanes, so there is nothing to wait for; but what was
+        stored before is visible to every thread after.
+        """
+        self.memory.barrier()
 
     def create_print(self, *_arguments: Any) -> None:
         """Device prints reach no one: a kernel has no channel but its buffers."""

@@ -64,8 +64,7 @@ def severity_of(kind: EventKind) -> Severity:
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """Where an access happened: the kernel, its line in the mechanism's file, and the program (x, y, z)."""
+    """Where an access happens: the kernel, and its line in the mechanism's file."""
 
     kernel: str
     line: int
-    program: tuple[int, int, int]

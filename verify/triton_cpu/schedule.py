@@ -43,7 +43,8 @@ class Schedule:
         self.noted: frozenset[str] = frozenset()
         """Buffers that programs read and write in one launch."""
         self._widest = 0
-        self._classes: list[Array] = [np.arange(programs)]
+        self._programs = programs
+        self._classes: list[Array] = []
 
     def learn(self, again: Repeat | NotTogether) -> None:
         """Run differently next time."""
@@ -56,7 +57,8 @@ class Schedule:
         """Every program, in groups. Raises Repeat or NotTogether where that cannot be."""
         classes: dict[tuple[int, ...], list[Array]] = {}
         waiting: list[tuple[Array, tuple[int, ...]]] = []
-        waiting += ((group, (index,)) for index, group in reversed(list(enumerate(self._classes))))
+        known = self._classes or [np.arange(self._programs)]
+        waiting += ((group, (index,)) for index, group in reversed(list(enumerate(known))))
         while waiting:
             group, path = waiting.pop()
             most = self._most(group.size) if len(path) <= _DEEPEST else 1

@@ -5,15 +5,15 @@ import triton.language as tl
 
 CASE = {
     "tensors": {
-        "x": {"shape": [16, 32, 65536, 64], "dtype": "int8", "virtual": True},
+        "x": {"shape": [17, 32, 65536, 64], "dtype": "int8", "virtual": True},
         "out": {"shape": [64], "dtype": "int8", "empty": True, "result": True},
     },
     "launches": [
         {
             "kernel": "row_of",
-            "grid": (65536, 512, 1),
-            "programs": [33554431],
-            "arguments": {"x_ptr": "x", "out_ptr": "out", "H": 32, "T": 65536, "D": 64},
+            "grid": (64, 544, 1),
+            "programs": [34815],
+            "arguments": {"x_ptr": "x", "out_ptr": "out", "H": 32, "T": 65536, "CHUNK": 1024, "D": 64},
         },
     ],
     "event": "offset overflow",
@@ -23,10 +23,10 @@ CASE = {
 
 
 @triton.jit
-def row_of(x_ptr, out_ptr, H, T, D: tl.constexpr):
+def row_of(x_ptr, out_ptr, H, T, CHUNK: tl.constexpr, D: tl.constexpr):
     batch = (tl.program_id(1) // H)
     head = tl.program_id(1) % H
-    row = (batch * H + head) * T + tl.program_id(0)
+    row = (batch * H + head) * T + tl.program_id(0) * CHUNK
     first = row * D  # DEFECT
     at = tl.arange(0, D)
     tl.store(out_ptr + at, tl.load(x_ptr + first + at))

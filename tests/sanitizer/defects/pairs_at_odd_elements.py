@@ -5,7 +5,7 @@ import triton.language as tl
 
 CASE = {
     "tensors": {
-        "x": {"shape": [34], "dtype": "float16"},
+        "x": {"shape": [36], "dtype": "float16"},
         "out": {"shape": [16], "dtype": "int32", "empty": True, "result": True},
     },
     "launches": [

@@ -38,6 +38,7 @@ CASE = {
     ],
     "event": "read-write conflict",
     "argument": "partial_ptr",
+    "also": ["missing barrier"],
 }
 
 
