@@ -3,9 +3,9 @@
 `CASE` is a literal:
 
 - `tensors`: name -> `shape`, and where they differ from a dense tensor of random numbers `dtype`, `strides`,
-  `offset` and `storage` (elements), `bytes` (a byte offset of the pointer), `zeros`, `values`, `modulo` (random
-  integers below it), `empty` (nothing was written), `virtual` (too large to fill: pages appear when they are
-  touched), `result` (every element of its view must have been written at the end);
+  `offset` and `storage` (elements), `bytes` (a byte offset of the pointer), `zeros`, `values`, `modulo`
+  (integers below it), `empty` (nothing was written), `virtual` (too large to fill: pages appear when they
+  are touched), `result` (every element of its view must have been written at the end);
 - `launches`: kernel, grid, arguments (a tensor's name is a pointer to it) and, for grids too large to run,
   `programs`, the numbers of those that are;
 - `event`, `argument`: what must be reported, and about which parameter; absent where nothing may be;
@@ -23,7 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from verify.triton_cpu.launch import Argument, Counters, Order, PointerArg, WorkLimits, load_kernels, run_launch
+from verify.triton_cpu.launch import (
+    Argument,
+    Counters,
+    Order,
+    PointerArg,
+    WorkLimits,
+    load_kernels,
+    run_launch,
+)
 from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
 
 FOLDER = Path(__file__).parent

@@ -7,24 +7,19 @@ of the process. Arrays have the programs of the running group as their first axi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from verify.triton_cpu.buffers import Array, Buffer
-from verify.triton_cpu.events import EventKind, Location, MemoryEvent
-from verify.triton_cpu.hazards import Hazard, Hazards, Store
+from verify.triton_cpu.buffers import WRITTEN, Array, Buffer
+from verify.triton_cpu.events import EventKind, Location
+from verify.triton_cpu.hazards import Hazard, Hazards, Store, bits_of
+from verify.triton_cpu.reporting import FEW, Reporting
 
-_WRITTEN_PATTERN = {size: int.from_bytes(b"\x01" * size, "little") for size in (1, 2, 4, 8)}
 LARGEST_KEPT = 1 << 25
 """Bytes of a buffer that a launch may have to put back: what is larger is not worth copying."""
 LARGEST_TRACKED = 1 << 24
 """Bytes of a buffer whose shadow of readers and writers is kept from launch to launch."""
-
-
-FEW = 4
-"""Offsets that an event names."""
 
 
 class Repeat(Exception):
@@ -56,22 +51,14 @@ class _Lanes:
         self.bad = bad
 
 
-def _nowhere() -> Location:
-    return Location(kernel="", line=0)
-
-
-class Memory:
+class Memory(Reporting):
     """The buffers that kernels can reach, wherever their bytes lie."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._buffers: dict[str, Buffer] = {}
-        self._events: dict[tuple[str, str, int, str], MemoryEvent] = {}
-        self.locate: Callable[[], Location] = _nowhere
         self.recorder: Recorder | None = None
-        self._grid = (1, 1, 1)
-        self._parameters: Mapping[str, str] = {}
         self._hazards = Hazards(self._hazard)
-        self._numbers: Array = np.zeros(1, np.int64)
         self._tracking = False
         self._noted: frozenset[str] | None = frozenset()
         self._kept: dict[str, tuple[Array, Array, bool]] | None = None
@@ -86,11 +73,6 @@ class Memory:
     def __getitem__(self, name: str) -> Buffer:
         return self._buffers[name]
 
-    @property
-    def events(self) -> tuple[MemoryEvent, ...]:
-        """Everything that went wrong so far, in order of first occurrence."""
-        return tuple(self._events.values())
-
     # -- one launch ------------------------------------------------------------------------------------------
 
     def begin_launch(
@@ -104,8 +86,8 @@ class Memory:
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         """Called by the launcher. `conflicts` looks for accesses whose order is open; `noted` names the
-        buffers whose reads matter to that (None: all). `revocable` keeps what `revoke` puts back. `parameters`
-        maps names of buffers to those of the kernel's parameters that point into them.
+        buffers whose reads matter to that (None: all). `revocable` keeps what `revoke` puts back.
+        `parameters` maps names of buffers to those of the kernel's parameters that point into them.
         """
         self.locate, self._grid, self._tracking, self._noted = locate, grid, conflicts, noted
         self._parameters = parameters or {}
@@ -145,14 +127,6 @@ class Memory:
             buffer.complete = complete
         self._kept = {}
         self._events = dict(self._kept_events)
-
-    def saved_events(self) -> dict[tuple[str, str, int, str], MemoryEvent]:
-        """The events as they are, for `restore_events`."""
-        return dict(self._events)
-
-    def restore_events(self, saved: dict[tuple[str, str, int, str], MemoryEvent]) -> None:
-        """Forget what was reported since `saved`."""
-        self._events = dict(saved)
 
     def _keep(self, buffer: Buffer) -> None:
         if self._kept is not None and buffer.name not in self._kept:
@@ -217,12 +191,12 @@ class Memory:
         if lanes.live is not None:
             index, values = index[lanes.live], values[lanes.live]
         store = self._note_write(buffer, lanes, index, values) if self._tracking else None
-        buffer.view(values.dtype)[index] = values
+        raw = buffer.view(values.dtype)
+        raw[index] = values
         if store is not None:
-            bits = f"u{itemsize}"
-            store.done(buffer.view(bits)[index].ravel(), _bits(values))
+            store.done(raw, index, values)
         if not buffer.complete:
-            buffer.shadow(itemsize)[index] = _WRITTEN_PATTERN[itemsize]
+            buffer.shadow(itemsize)[index] = WRITTEN[itemsize]
             buffer.stored_at = self.locate()
 
     def atomic(
@@ -269,9 +243,9 @@ class Memory:
         if what == "fadd":
             self._flag("float atomic", buffer, live, lanes.index)
         if self._tracking:
-            line, changed = self.locate().line, _bits(combine(old, *flat)) != _bits(old)
+            line, changed = self.locate().line, bits_of(combine(old, *flat)) != bits_of(old)
             self._hazards.atomic(buffer, index, dtype.itemsize, line, what, changed)
-        buffer.shadow(dtype.itemsize)[index] = _WRITTEN_PATTERN[dtype.itemsize]
+        buffer.shadow(dtype.itemsize)[index] = WRITTEN[dtype.itemsize]
         out = np.zeros(shape, dtype)
         out[live] = old
         if lanes.bad is not None:
@@ -284,115 +258,6 @@ class Memory:
             self.recorder.access(buffer, index.reshape(1, -1) * itemsize, itemsize, kind)
 
     # -- checks ----------------------------------------------------------------------------------------------
-
-    def report(
-        self,
-        kind: EventKind,
-        buffer: str,
-        offset: int,
-        count: int,
-        program: int = 0,
-        *,
-        offsets: tuple[int, ...] = (),
-        line: int | None = None,
-        number: int | None = None,
-        other_line: int = 0,
-        other_program: int | None = None,
-    ) -> None:
-        """Record `count` lanes of an event at the place the launcher names; repeats of a line are added up.
-
-        `program` is the place of the first of them in the running group, `offsets` the first few elements
-        (`offset` alone if there are none). `line` and `number`, a linear program number, are given where they
-        are not those of the access that runs. `other_program` is a linear number, too.
-        """
-        place = self.locate()
-        line = place.line if line is None else line
-        key = (kind, place.kernel, line, buffer)
-        seen = self._events.get(key)
-        if seen is not None:
-            self._events[key] = replace(seen, count=seen.count + count)
-            return
-        self._events[key] = MemoryEvent(
-            kind=kind,
-            kernel=place.kernel,
-            line=line,
-            buffer=buffer,
-            offset=offset,
-            count=count,
-            program=self._coordinates(int(self._numbers[program]) if number is None else number),
-            argument=self._parameters.get(buffer, ""),
-            offsets=offsets or (offset,),
-            other_line=other_line,
-            other_program=None if other_program is None else self._coordinates(other_program),
-        )
-
-    def check_coverage(self, buffer: Buffer, itemsize: int) -> None:
-        """Report the elements of the caller's tensor that nothing has written, at the last store to it."""
-        bad = buffer.shadow(itemsize) != _WRITTEN_PATTERN[itemsize]
-        legal = buffer.legal_shadow(itemsize)
-        if legal is not None:
-            bad &= legal == _WRITTEN_PATTERN[itemsize]
-        places = np.nonzero(bad)[0]
-        if places.size:
-            kind: EventKind = "uncovered output"
-            at = buffer.stored_at or self.locate()
-            few = tuple(int(place) for place in places[:FEW])
-            self._events[kind, at.kernel, at.line, buffer.name] = MemoryEvent(
-                kind=kind,
-                kernel=at.kernel,
-                line=at.line,
-                buffer=buffer.name,
-                offset=few[0],
-                count=places.size,
-                program=(0, 0, 0),
-                argument=self._parameters.get(buffer.name, ""),
-                offsets=few,
-            )
-
-    def report_overflow(
-        self,
-        addresses: Array,
-        exact: Array,
-        mask: Array | None,
-        buffer: Buffer | None,
-        itemsize: int,
-        line: int,
-    ) -> None:
-        """Report the live lanes of an access whose address (p, ...) is not the `exact` one: an offset wrapped
-        at `line`. What is reported as offset is the exact one.
-        """
-        wrong = addresses != exact
-        if mask is not None:
-            wrong, mask, exact = np.broadcast_arrays(wrong, mask, exact)
-            wrong = wrong & mask
-        if wrong.any():
-            base, name = (0, "") if buffer is None else (buffer.base, buffer.name)
-            offsets = (exact - base) // itemsize
-            first = int(wrong.argmax())
-            self.report(
-                "offset overflow",
-                name,
-                int(offsets.flat[first]),
-                int(np.count_nonzero(wrong)),
-                first // (wrong.size // wrong.shape[0]),
-                offsets=tuple(int(place) for place in offsets[wrong][:FEW]),
-                line=line,
-                other_line=self.locate().line,
-            )
-
-    def _coordinates(self, number: int) -> tuple[int, int, int]:
-        width, height, _ = self._grid
-        return number % width, number // width % height, number // (width * height)
-
-    def _flag(self, kind: EventKind, buffer: Buffer, flags: Array, offsets: Array) -> None:
-        """Report the lanes where `flags` (p, ...) holds; `offsets` are elements, of the same shape."""
-        first = int(flags.argmax())
-        count = int(np.count_nonzero(flags))
-        if flags.shape[0] != len(self._numbers):
-            count *= len(self._numbers)
-        program = first // (flags.size // flags.shape[0])
-        few = tuple(int(place) for place in offsets[flags][:FEW])
-        self.report(kind, buffer.name, int(offsets.flat[first]), count, program, offsets=few)
 
     def _check(
         self, addresses: Array, mask: Array | None, itemsize: int, buffer: Buffer | None, what: str
@@ -446,7 +311,7 @@ class Memory:
         if buffer.legal is not None:
             self._check_legal(buffer, itemsize, lanes)
         if not buffer.complete:
-            bad = buffer.shadow(itemsize).take(lanes.index, mode="clip") != _WRITTEN_PATTERN[itemsize]
+            bad = buffer.shadow(itemsize).take(lanes.index, mode="clip") != WRITTEN[itemsize]
             if lanes.live is not None:
                 bad &= lanes.live
             if bad.any():
@@ -456,7 +321,7 @@ class Memory:
         legal = buffer.legal_shadow(itemsize)
         if legal is None:
             return
-        bad = legal.take(lanes.index, mode="clip") != _WRITTEN_PATTERN[itemsize]
+        bad = legal.take(lanes.index, mode="clip") != WRITTEN[itemsize]
         if lanes.live is not None:
             bad &= lanes.live
         if bad.any():
@@ -479,7 +344,7 @@ class Memory:
             raise Repeat(alone=True)
         itemsize = values.dtype.itemsize
         store = self._hazards.write(buffer, lanes.index, lanes.live, itemsize, self.locate().line)
-        store.check(lambda: buffer.view(f"u{itemsize}")[index].ravel(), lambda: _bits(values))
+        store.check(buffer.view(values.dtype), index, values)
         if not store.shared():
             return None
         if len(self._numbers) > 1:
@@ -500,11 +365,6 @@ class Memory:
             other_line=hazard.other_line,
             other_program=hazard.other_program,
         )
-
-
-def _bits(values: Array) -> Array:
-    """The bits of raw values, flat."""
-    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}").ravel()
 
 
 def _together(addresses: Array, mask: Array | None) -> tuple[Array, Array | None]:

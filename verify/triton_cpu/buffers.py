@@ -11,6 +11,8 @@ from verify.triton_cpu.events import Location
 from verify.triton_cpu.hazards import Track
 
 Array = npt.NDArray[Any]
+WRITTEN = {size: int.from_bytes(b"\x01" * size, "little") for size in (1, 2, 4, 8)}
+"""Size of an element -> what its flags read as, taken as one integer, where all of its bytes are set."""
 
 
 class Buffer:

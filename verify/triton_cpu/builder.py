@@ -53,6 +53,14 @@ class NotTogether(Exception):
         self.what = what
 
 
+class Diverged(Exception):
+    """The programs of a group would take different ways; `values` (p,) is what the decision hangs on."""
+
+    def __init__(self, values: Array) -> None:
+        super().__init__("expected one value for all programs of a group, got several")
+        self.values = values
+
+
 class UnsupportedOperation(Exception):
     """An operation of the language that this layer does not execute; says which, and what to use instead."""
 
@@ -85,6 +93,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.programs = 1
         self.widest = 1
         """Elements of the largest block that the launch loaded, stored or multiplied, of one program."""
+        self.way = 0
+        """Hash of all decisions that the group has come to: groups of one way could be one group."""
         self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
 
     def begin(
@@ -101,9 +111,18 @@ class Builder(Elementwise, private.InterpreterBuilder):
         x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
         self._program_ids = (x, y, z)
         self.programs = self.work.programs = len(numbers)
+        self.way = 0
         self.memory.begin_group(numbers)
         if self.exact is not None:
             self.exact.clear()
+
+    def decided(self, data: Array) -> Any:
+        """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
+        if data.shape[0] != 1 and (data != data.flat[0]).any():
+            raise Diverged(data.reshape(data.shape[0]))
+        value = data.flat[0]
+        self.way = hash((self.way, int(value)))
+        return value
 
     # -- constants and programs ------------------------------------------------------------------------------
 
@@ -393,8 +412,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
             raise ValueError("expected the condition of tl.assume to hold, got false")
 
     def create_barrier(self, *_arguments: Any) -> None:
-        """Programs run one instruction at a time over all lanes, so there is nothing to wait for; but what was
-        stored before is visible to every thread after.
+        """Programs run one instruction at a time over all lanes, so there is nothing to wait for; but what
+        was stored before is visible to every thread after.
         """
         self.memory.barrier()
 

@@ -31,10 +31,10 @@ _MILDER: dict[EventKind, Severity] = {"float atomic": "order-dependent", "overla
 class MemoryEvent:
     """Accesses of one kind, by one source line of one kernel, to one buffer.
 
-    `offset` (elements from the start of the buffer), `offsets` (the first few, with it) and `program` (x, y, z)
-    are those of the first access seen; `count` is the number of lanes over the whole run. `buffer` is empty
-    when the pointer came from no buffer; `argument` names the kernel's parameters that point into it. Where two
-    accesses are involved the other one's line and program stand in `other_line` (0: none) and `other_program`.
+    `offset` (elements from the start of the buffer), `offsets` (the first few, with it) and `program`
+    (x, y, z) are those of the first access seen; `count` is the number of lanes over the whole run. `buffer`
+    is empty when the pointer came from no buffer; `argument` names the kernel's parameters that point into
+    it. Where two accesses are involved, `other_line` (0: none) and `other_program` are those of the other.
     """
 
     kind: EventKind
@@ -51,8 +51,8 @@ class MemoryEvent:
 
     @property
     def severity(self) -> Severity:
-        """ "error": wrong, or left to chance on a device; "order-dependent": correct up to rounding, which
-        changes with the order of programs; "benign": worth knowing, and without effect.
+        """One of "error" (wrong, or left to chance on a device), "order-dependent" (right up to rounding,
+        which changes with the order of programs) and "benign" (worth knowing, and without effect).
         """
         return severity_of(self.kind)
 

@@ -149,7 +149,7 @@ class Hazards:
         self._note_reader(lanes)
 
     def write(self, buffer: Any, index: Array, live: Array | None, itemsize: int, line: int) -> Store:
-        """A store that is about to happen; ask what is returned to `check` it, then again when `done`."""
+        """A store that is about to happen, to be checked."""
         site = self._site(line, "store")
         lanes = self._lanes(buffer, index, live, itemsize, site)
         return Store(self, lanes)
@@ -210,7 +210,8 @@ class Hazards:
         """Which of these writers of this launch did something of that name."""
         table = np.array([what in names for _, what in self._sites[: _SITES + 1]])
         place = np.where(entries > self._floor, entries >> _LANE_BITS & _SITES, 0)
-        return table[place]  # type: ignore[no-any-return]
+        found: Array = table[place]
+        return found
 
     def _foreign(self, was: Array, me: Array) -> Array:
         """Where another program of this launch was."""
@@ -311,21 +312,23 @@ class Hazards:
 
 
 class Store:
-    """One store on its way: `check` it against what was, write the bytes, then say that it is `done`."""
+    """One store on its way: `check` it, write the bytes and, where lanes share an element, look at them when
+    it is `done`. `raw` are the buffer's elements, `index` those of the live lanes, `values` what they write.
+    """
 
     __slots__ = ("_hazards", "_lanes")
 
     def __init__(self, hazards: Hazards, lanes: _Lanes) -> None:
         self._hazards, self._lanes = hazards, lanes
 
-    def check(self, old: Callable[[], Array], new: Callable[[], Array]) -> None:
-        """`new()` are the bits that the live lanes write, flat; `old()` those that are there."""
+    def check(self, raw: Array, index: Array, values: Array) -> None:
+        """Compare with what the launch did to these elements before."""
         hazards, lanes = self._hazards, self._lanes
         track = lanes.track
         was = track.writers.get(lanes.index)
         met = hazards.met(was)
         if met or track.first is not None:
-            changed = lanes.widened(old() != new())
+            changed = lanes.widened(bits_of(raw[index]) != bits_of(values))
             if met:
                 hazards.over_writers(lanes, was, changed)
             hazards.over_readers(lanes, changed)
@@ -338,6 +341,12 @@ class Store:
             return False
         return bool((self._lanes.track.writers.get(index) != self._lanes.me).any())
 
-    def done(self, left: Array, new: Array) -> None:
-        """Where lanes share an element: `left` are the bits that stayed."""
-        self._hazards.collided(self._lanes, self._lanes.widened(left != new))
+    def done(self, raw: Array, index: Array, values: Array) -> None:
+        """Compare with what stayed."""
+        lost = bits_of(raw[index]) != bits_of(values)
+        self._hazards.collided(self._lanes, self._lanes.widened(lost))
+
+
+def bits_of(values: Array) -> Array:
+    """The bits of raw values, flat."""
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}").ravel()

@@ -19,11 +19,11 @@ import numpy as np
 
 from verify.triton_cpu import private
 from verify.triton_cpu.builder import Builder
-from verify.triton_cpu.handles import Array, Handle
+from verify.triton_cpu.handles import Handle
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.reductions import checked_axis, reduce_handles, scan_handles, shapes_agree
 from verify.triton_cpu.rewrite import rewritten
-from verify.triton_cpu.schedule import Diverged, Schedules
+from verify.triton_cpu.schedule import Schedules
 from verify.triton_cpu.semantic import Semantic
 
 _MISSING = object()
@@ -176,7 +176,7 @@ class Language:
         return {
             "_aira_value": self._value,
             "_aira_loop": self._loop,
-            "_aira_truth": _truth,
+            "_aira_truth": self._truth,
             "_aira_not": self._not,
             "_aira_and": self._and,
             "_aira_or": self._or,
@@ -207,20 +207,20 @@ class Language:
             raise WorkLimitExceeded("loop steps", self.step_limit)
 
     def _while(self, test: Any) -> bool:
-        if _truth(test):
+        if self._truth(test):
             self.count_step()
             return True
         return False
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:
-            for index in range(*_bounds(args, kwargs)):
+            for index in range(*self._bounds(args, kwargs)):
                 self.count_step()
                 yield index
         elif kind is range or kind is tl.range:
             wide = any(isinstance(x, core.tensor) and x.dtype.primitive_bitwidth == 64 for x in args)
             dtype, compute = (tl.int64, np.int64) if wide else (tl.int32, np.int32)
-            for index in range(*_bounds(args, kwargs)):
+            for index in range(*self._bounds(args, kwargs)):
                 self.count_step()
                 yield core.tensor(Handle(np.array([index], np.int64).astype(compute), dtype), dtype)
         else:
@@ -267,6 +267,34 @@ class Language:
         while kept:
             result = join(kept.pop(), result)
         return result
+
+    # -- decisions -------------------------------------------------------------------------------------------
+
+    def _truth(self, value: Any) -> bool:
+        if isinstance(value, core.tensor):
+            data = value.handle.data
+            if data.size != data.shape[0]:
+                raise ValueError(f"expected a scalar as a condition, got a block of shape {data.shape[1:]}")
+            return bool(self.builder.decided(data != 0))
+        return bool(_plain(value))
+
+    def _integer(self, value: Any) -> int:
+        if isinstance(value, core.tensor):
+            data = value.handle.data
+            if data.size != data.shape[0] or data.dtype.kind not in "iu":
+                raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
+            return int(self.builder.decided(data))
+        return int(_plain(value))
+
+    def _bounds(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, int]:
+        """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
+        given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
+            key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
+        }
+        step = 1 if _plain(given.get("step")) is None else self._integer(given["step"])
+        if _plain(given.get("arg2")) is None:
+            return 0, self._integer(given["arg1"]), step
+        return self._integer(given["arg1"]), self._integer(given["arg2"]), step
 
     # -- reductions ------------------------------------------------------------------------------------------
 
@@ -357,42 +385,6 @@ def _static_assert(condition: Any, message: Any = "", **_: Any) -> None:
         raise ValueError(f"expected the condition of tl.static_assert to hold: {_plain(message)}")
 
 
-def _only(data: Array) -> Any:
-    """The one value that all programs of the group hold. Raises Diverged where they differ."""
-    if data.shape[0] != 1 and (data != data[0]).any():
-        raise Diverged(data.reshape(data.shape[0]))
-    return data.flat[0]
-
-
-def _truth(value: Any) -> bool:
-    if isinstance(value, core.tensor):
-        data = value.handle.data
-        if data.size != data.shape[0]:
-            raise ValueError(f"expected a scalar as a condition, got a block of shape {data.shape[1:]}")
-        return bool(_only(data != 0))
-    return bool(_plain(value))
-
-
 def _check(condition: Any, message: Any) -> None:
     if not isinstance(condition, core.tensor) and not _plain(condition):
         raise ValueError(f"expected the asserted condition to hold: {_plain(message)}")
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, core.tensor):
-        data = value.handle.data
-        if data.size != data.shape[0] or data.dtype.kind not in "iu":
-            raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
-        return int(_only(data))
-    return int(_plain(value))
-
-
-def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, int]:
-    """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
-    given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
-        key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
-    }
-    step = 1 if _plain(given.get("step")) is None else _integer(given["step"])
-    if _plain(given.get("arg2")) is None:
-        return 0, _integer(given["arg1"]), step
-    return _integer(given["arg1"]), _integer(given["arg2"]), step

@@ -63,8 +63,8 @@ class Arena(Memory):
         return buffer
 
     def add_virtual(self, name: str, nbytes: int) -> Buffer:
-        """A written buffer of zeros, of which only the pages that a kernel touches take memory: a tensor of the
-        size that a device would hold. It can be used at once, before `freeze` and after.
+        """A written buffer of zeros, of which only the pages that a kernel touches take memory: a tensor of
+        the size that a device would hold. It can be used at once, before `freeze` and after.
         """
         if name in self._buffers:
             raise ValueError(f"expected a new buffer name, got {name!r} twice")

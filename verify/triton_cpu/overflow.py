@@ -2,10 +2,10 @@
 
 A wrap is no defect by itself: generators of random numbers and hashes live on it. It is one where a load or
 store uses an address that depends on the wrapped value and differs from the address that exact arithmetic
-gives. So each int32 sum, difference, product and left shift is checked; where it wrapped, the exact values are
-kept beside it in int64, and sums, products, quotients, minima, conversions and pointers made of it have theirs.
-A wrap that a later operation takes back leaves exact and actual address equal. Remainders and operations on
-bits end the trace: they are how a wrapped value is brought into range on purpose.
+gives. So each int32 sum, difference, product and left shift is checked. Where it wrapped, the exact values
+are kept beside it in int64, and so are those of sums, products, quotients, minima, conversions and pointers
+made of it. A wrap that a later operation takes back leaves exact and actual address equal. Remainders and
+operations on bits end the trace: they are how a wrapped value is brought into range on purpose.
 
 Values pass through views (broadcasts, transpositions, new axes) between the operations. A view shares memory
 with the array that was noted, and so its exact values are found: the same view of the exact array.
@@ -116,7 +116,7 @@ def _fits(operation: Operation, left: Array, right: Array, result: Array) -> boo
         return False
     (low, high), (least, most) = _range(left), _range(right)
     corners = [int(operation(x, y)) for x in (low, high) for y in (least, most)]
-    return _LOW <= min(corners) and max(corners) <= _HIGH
+    return min(corners) >= _LOW and max(corners) <= _HIGH
 
 
 def _range(data: Array) -> tuple[np.int64, np.int64]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from verify.triton_cpu.accesses import Memory, Repeat
 from verify.triton_cpu.buffers import Array
-from verify.triton_cpu.builder import Builder, NotTogether
+from verify.triton_cpu.builder import Builder, Diverged, NotTogether
 
 LARGEST_GROUP = 256
 LANES = 1 << 16
@@ -23,14 +23,6 @@ LANES = 1 << 16
 _FIRST_GROUP = 8
 _DEEPEST = 6
 _MOST_SCHEDULES = 512
-
-
-class Diverged(Exception):
-    """The programs of a group would take different ways; `values` (p,) is what the decision hangs on."""
-
-    def __init__(self, values: Array) -> None:
-        super().__init__("expected one value for all programs of a group, got several")
-        self.values = values
 
 
 class Schedule:
@@ -55,29 +47,28 @@ class Schedule:
 
     def run(self, builder: Builder, memory: Memory, kernel: Callable[[], Any]) -> None:
         """Every program, in groups. Raises Repeat or NotTogether where that cannot be."""
-        classes: dict[tuple[int, ...], list[Array]] = {}
-        waiting: list[tuple[Array, tuple[int, ...]]] = []
+        classes: dict[int, list[Array]] = {}
         known = self._classes or [np.arange(self._programs)]
-        waiting += ((group, (index,)) for index, group in reversed(list(enumerate(known))))
+        waiting = [(group, 0) for group in reversed(known)]
         while waiting:
-            group, path = waiting.pop()
-            most = self._most(group.size) if len(path) <= _DEEPEST else 1
+            group, depth = waiting.pop()
+            most = 1 if depth > _DEEPEST else self._most(group.size)
             if group.size > most:
-                waiting.append((group[most:], path))
+                waiting.append((group[most:], depth))
                 group = group[:most]
             work, events = builder.work.saved(), memory.saved_events()
             builder.begin_group(group)
             try:
                 kernel()
-            except Diverged as way:
+            except Diverged as split:
                 if memory.updated_in_place():
                     raise Repeat(alone=True) from None
                 builder.work.restore(work)
                 memory.restore_events(events)
-                parts = [(value, group[way.values == value]) for value in np.unique(way.values)]
-                waiting += [(part, (*path, int(value))) for value, part in reversed(parts)]
+                parts = [group[split.values == value] for value in np.unique(split.values)]
+                waiting += [(part, depth + 1) for part in reversed(parts)]
             else:
-                classes.setdefault(path, []).append(group)
+                classes.setdefault(builder.way, []).append(group)
                 self._widest = max(self._widest, builder.widest)
         self._classes = [np.concatenate(groups) for groups in classes.values()]
 

@@ -32,7 +32,8 @@ class Shadow:
             found: Array = self._dense.take(index, mode="clip")
             return found
         place = (self._table[index >> _PAGE_BITS] << _PAGE_BITS) + (index & (_PAGE - 1))
-        return self._pages.reshape(-1)[place]  # type: ignore[no-any-return]
+        paged: Array = self._pages.reshape(-1)[place]
+        return paged
 
     def put(self, index: Array, values: Array) -> None:
         """Set the numbers at `index`; where it names one twice, the last value stays."""

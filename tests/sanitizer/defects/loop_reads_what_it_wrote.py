@@ -1,4 +1,4 @@
-"""A loop over steps through a global state whose lanes read their neighbours' last step, without a barrier."""
+"""Steps through a global state whose lanes read their neighbours' last step, without a barrier."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""A scratch as long as the data; the tile that reads it is longer, and its mask was dropped for a value that is discarded."""
+"""A scratch as long as the data; the tile that reads it is longer, and its mask was dropped."""
 
 import triton
 import triton.language as tl

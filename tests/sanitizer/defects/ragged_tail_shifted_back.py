@@ -1,4 +1,4 @@
-"""The last tile is shifted back to fit, and writes sums that are running within a tile over its neighbour's."""
+"""The last tile is shifted back to fit, and writes running sums of its own over its neighbour's."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""A tile stored to global memory and read back shifted by one, without a barrier: another thread's store may be late."""
+"""A tile stored to global memory and read back shifted by one, without a barrier."""
 
 import triton
 import triton.language as tl

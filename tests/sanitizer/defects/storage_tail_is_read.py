@@ -1,4 +1,4 @@
-"""A view of the first 50 elements of a storage of 64: the unmasked tile reads the tail that belongs to no one."""
+"""A view of the first 50 elements of a storage of 64: the unmasked tile reads the tail."""
 
 import triton
 import triton.language as tl

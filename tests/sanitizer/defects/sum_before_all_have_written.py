@@ -51,6 +51,5 @@ def partials(
     if STORE:
         value = tl.load(x_ptr + program * BLOCK + tl.arange(0, BLOCK))
         tl.store(partial_ptr + program, tl.sum(value, axis=0))  # DEFECT
-    if SUM:
-        if program == tl.num_programs(0) - 1:
-            tl.store(out_ptr, tl.sum(tl.load(partial_ptr + tl.arange(0, PARTS)), axis=0))  # OTHER
+    if SUM and program == tl.num_programs(0) - 1:
+        tl.store(out_ptr, tl.sum(tl.load(partial_ptr + tl.arange(0, PARTS)), axis=0))  # OTHER

@@ -1,4 +1,4 @@
-"""A slice of columns, whose rows are as far apart as in the whole matrix, read with its own width as stride."""
+"""A slice of columns whose rows lie as far apart as in the matrix, read with its own width as stride."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""An int32 offset that wraps once round and lands inside the tensor again: no bound is violated, the data are wrong."""
+"""An int32 offset that wraps round and lands inside the tensor: no bound is violated, the data are wrong."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""A loop over steps through a global state in two halves, with a barrier after each step."""
+"""Steps through a global state in two halves, with a barrier after each."""
 
 import triton
 import triton.language as tl

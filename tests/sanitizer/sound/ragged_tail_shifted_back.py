@@ -1,4 +1,4 @@
-"""The last tile is shifted back to fit, and writes what its neighbour wrote there too: a benign overlap."""
+"""The last tile is shifted back to fit, and writes what its neighbour wrote there: benign."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""Bits of a generator that wraps, brought into range by a remainder: nothing of the wrap reaches an address."""
+"""Bits of a generator that wraps, brought into range by a remainder before they are an offset."""
 
 import triton
 import triton.language as tl
