@@ -18,7 +18,15 @@ from verify.dtypes import FORMATS, narrow, widen
 from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
 from verify.plan.request import Layout
 from verify.seeds import derive
-from verify.triton_cpu.launch import Counters, Order, PointerArg, WorkLimits, load_kernels, run_launch
+from verify.triton_cpu.launch import (
+    Counters,
+    Order,
+    PointerArg,
+    WorkLimits,
+    language,
+    load_kernels,
+    run_launch,
+)
 from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
 
 Array = npt.NDArray[np.generic]
@@ -106,13 +114,14 @@ class PlanExecutor:
             _hide_gaps(buffers[plan.argument(name)], layout)
         before = _digests(plan, buffers)
         counters = Counters()
-        for step in plan.forward:
-            self._step(step, arena, buffers, counters, conflicts=True, way=way)
-        handed_out = {
-            name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")
-        }
-        for step in plan.backward:
-            self._step(step, arena, buffers, counters, conflicts=True, way=way)
+        with language().active():
+            for step in plan.forward:
+                self._step(step, arena, buffers, counters, conflicts=True, way=way)
+            handed_out = {
+                name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")
+            }
+            for step in plan.backward:
+                self._step(step, arena, buffers, counters, conflicts=True, way=way)
         results, uncovered = {}, {}
         for name, ref in plan.results(*names):
             written = _written(buffers[ref.buffer], ref)
@@ -151,8 +160,9 @@ class PlanExecutor:
         """
         arena, buffers = _lay_out(plan, contents, poison)
         counters = Counters()
-        for step in steps:
-            self._step(step, arena, buffers, counters)
+        with language().active():
+            for step in steps:
+                self._step(step, arena, buffers, counters)
         return PhaseRun(
             results=tuple(_bytes(buffers, ref) for ref in results),
             kept={index: buffers[index].bytes.tobytes() for index in keep},

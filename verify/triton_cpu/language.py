@@ -47,6 +47,7 @@ class Language:
         self.builder = Builder()
         self.semantic = Semantic(self.builder)
         self.step_limit = 0
+        self._active = False
         self.schedules = Schedules()
         self._rewritten: dict[int, tuple[JITFunction, Callable[..., Any]]] = {}  # holds the key alive
         self._replacements: dict[int, Callable[..., Any]] = {}
@@ -56,8 +57,15 @@ class Language:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Patch `triton.language`, and restore every attribute on the way out, in reverse order."""
+        """Patch `triton.language`, and restore every attribute on the way out, in reverse order.
+
+        Within itself it does nothing: who runs many launches in a row enters it once.
+        """
+        if self._active:
+            yield
+            return
         saved: list[tuple[Any, str, object]] = []
+        self._active = True
         try:
             for owner, name, value in self._patches:
                 saved.append((owner, name, vars(owner).get(name, _MISSING)))
@@ -66,6 +74,7 @@ class Language:
                 warnings.simplefilter("ignore")
                 yield
         finally:
+            self._active = False
             for owner, name, old in reversed(saved):
                 if old is _MISSING:
                     delattr(owner, name)

@@ -152,21 +152,17 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
     }
     exec(compile(source, name, "exec"), namespace)
     kernels = {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
+    defined = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     for key, kernel in kernels.items():
-        _check_captured(key, kernel, source)
+        _check_captured(key, kernel, defined[key])
     return kernels
 
 
-def _check_captured(name: str, kernel: JITFunction, source: str) -> None:
+def _check_captured(name: str, kernel: JITFunction, defined: ast.FunctionDef) -> None:
     """Triton cuts a kernel's text out of the file by itself; it must be the function that Python defines.
 
     Raises KernelError otherwise: what is compiled would not be what is interpreted and read.
     """
-    defined = next(
-        node
-        for node in reversed(ast.parse(source).body)
-        if isinstance(node, ast.FunctionDef) and node.name == name
-    )
     line, defined.decorator_list = defined.lineno, []
     try:
         captured = ast.dump(ast.parse(kernel.src))
