@@ -72,8 +72,23 @@ class Ran:
     contents: dict[str, bytes]
 
 
-def run(case: Case, *, order: Order = "forward", conflicts: bool = True, poison: int = 0xFF) -> Ran:
+def run(case: Case, *, order: Order | None = None, conflicts: bool = True, batch: bool = True) -> Ran:
     """Run the launches of a case on fresh tensors, in `order` where a launch does not name its programs."""
+    arena = lay_out(case)
+    tensors = case.literal["tensors"]
+    pointers = {name: _pointer(arena[name], tensor) for name, tensor in tensors.items()}
+    launch(case, arena, pointers, order=order, conflicts=conflicts, batch=batch)
+    for name, tensor in tensors.items():
+        if tensor.get("result"):
+            arena.check_coverage(arena[name], _dtype(tensor).itemsize)
+    contents = {
+        name: arena[name].bytes.tobytes() for name, tensor in tensors.items() if not _virtual(tensor)
+    }
+    return Ran(arena=arena, events=arena.events, contents=contents)
+
+
+def lay_out(case: Case) -> Arena:
+    """The tensors of a case, filled, in an arena of their own."""
     arena = Arena()
     tensors = case.literal["tensors"]
     for name, tensor in tensors.items():
@@ -82,29 +97,40 @@ def run(case: Case, *, order: Order = "forward", conflicts: bool = True, poison:
             arena.add_virtual(name, nbytes)
         else:
             arena.add(name, nbytes, written=True)
-    arena.freeze(poison)
+    arena.freeze(0xFF)
     for index, (name, tensor) in enumerate(tensors.items()):
         _fill(arena[name], tensor, index)
+    return arena
+
+
+def launch(
+    case: Case,
+    arena: Arena,
+    pointers: Mapping[str, PointerArg],
+    *,
+    order: Order | None = None,
+    conflicts: bool = True,
+    batch: bool = True,
+) -> None:
+    """Run the launches of a case, `pointers` being what its tensors' names stand for."""
     kernels = load_kernels(case.source, case.name)
     counters = Counters()
-    for launch in case.literal["launches"]:
+    for step in case.literal["launches"]:
+        arguments: dict[str, Argument] = {
+            name: pointers.get(value, value) if isinstance(value, str) else value
+            for name, value in step["arguments"].items()
+        }
         run_launch(
-            kernels[launch["kernel"]],
-            {name: _argument(value, arena, tensors) for name, value in launch["arguments"].items()},
-            grid=launch["grid"],
+            kernels[step["kernel"]],
+            arguments,
+            grid=step["grid"],
             arena=arena,
             counters=counters,
             limits=WorkLimits(programs=1 << 40),
-            order=tuple(launch["programs"]) if "programs" in launch else order,
+            order=tuple(step["programs"]) if "programs" in step else order or "forward",
             conflicts=conflicts,
+            batch=batch,
         )
-    for name, tensor in tensors.items():
-        if tensor.get("result"):
-            arena.check_coverage(arena[name], _dtype(tensor).itemsize)
-    contents = {
-        name: arena[name].bytes.tobytes() for name, tensor in tensors.items() if not _virtual(tensor)
-    }
-    return Ran(arena=arena, events=arena.events, contents=contents)
 
 
 def _virtual(tensor: Mapping[str, Any]) -> bool:
@@ -161,10 +187,25 @@ def _fill(buffer: Buffer, tensor: Mapping[str, Any], index: int) -> None:
     buffer.complete = not empty
 
 
-def _argument(value: Any, arena: Arena, tensors: Mapping[str, Any]) -> Argument:
-    if not isinstance(value, str) or value not in tensors:
-        return value  # type: ignore[no-any-return]
-    tensor = tensors[value]
+def _pointer(buffer: Buffer, tensor: Mapping[str, Any]) -> PointerArg:
+    """What a kernel is given for a tensor."""
     dtype = _dtype(tensor)
     offset = tensor.get("offset", 0) * dtype.itemsize + tensor.get("bytes", 0)
-    return PointerArg(buffer=arena[value], byte_offset=offset, dtype=dtype.name)
+    return PointerArg(buffer=buffer, byte_offset=offset, dtype=dtype.name)
+
+
+def unguarded(case: Case) -> tuple[str, ...]:
+    """Run a case as a device would, where a tensor is a place in one memory and nothing checks an access; the
+    names of the tensors around which a guard zone was overwritten.
+    """
+    arena = lay_out(case)
+    memory = arena._data
+    first = min(buffer.base for buffer in arena.buffers) - 1024
+    everything = Buffer("memory", first, memory.size, memory, np.ones(memory.size, np.bool_))
+    pointers = {}
+    for name, tensor in case.literal["tensors"].items():
+        checked = _pointer(arena[name], tensor)
+        offset = checked.address - first
+        pointers[name] = PointerArg(buffer=everything, byte_offset=offset, dtype=checked.dtype)
+    launch(case, arena, pointers, conflicts=False)
+    return arena.damaged_guards()

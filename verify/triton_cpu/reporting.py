@@ -126,14 +126,15 @@ class Reporting:
         if wrong.any():
             base, name = (0, "") if buffer is None else (buffer.base, buffer.name)
             offsets = (exact - base) // itemsize
-            first = int(wrong.argmax())
+            program = int(wrong.argmax()) // (wrong.size // wrong.shape[0])
+            few = _few(offsets[program], wrong[program])
             self.report(
                 "offset overflow",
                 name,
-                int(offsets.flat[first]),
+                few[0],
                 int(np.count_nonzero(wrong)),
-                first // (wrong.size // wrong.shape[0]),
-                offsets=tuple(int(place) for place in offsets[wrong][:FEW]),
+                program,
+                offsets=few,
                 line=line,
                 other_line=self.locate().line,
             )
@@ -149,5 +150,10 @@ class Reporting:
         if flags.shape[0] != len(self._numbers):
             count *= len(self._numbers)
         program = first // (flags.size // flags.shape[0])
-        few = tuple(int(place) for place in offsets[flags][:FEW])
-        self.report(kind, buffer.name, int(offsets.flat[first]), count, program, offsets=few)
+        few = _few(offsets[program], flags[program])
+        self.report(kind, buffer.name, few[0], count, program, offsets=few)
+
+
+def _few(offsets: Array, flags: Array) -> tuple[int, ...]:
+    """The first offsets that are flagged."""
+    return tuple(int(offset) for offset in offsets[flags][:FEW])
