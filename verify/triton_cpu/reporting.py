@@ -90,16 +90,20 @@ class Reporting:
         legal = buffer.legal_shadow(itemsize)
         if legal is not None:
             bad &= legal == WRITTEN[itemsize]
-        places = np.nonzero(bad)[0]
+        self.report_uncovered(buffer, buffer.name, bad)
+
+    def report_uncovered(self, buffer: Buffer, name: str, missing: Array) -> None:
+        """Report the elements `missing` (flat) of a tensor `name` that lies in the buffer, if there are any."""
+        places = np.nonzero(missing)[0]
         if places.size:
             kind: EventKind = "uncovered output"
-            at = buffer.stored_at or self.locate()
+            at = buffer.stored_at or _nowhere()
             few = tuple(int(place) for place in places[:FEW])
-            self._events[kind, at.kernel, at.line, buffer.name] = MemoryEvent(
+            self._events[kind, at.kernel, at.line, name] = MemoryEvent(
                 kind=kind,
                 kernel=at.kernel,
                 line=at.line,
-                buffer=buffer.name,
+                buffer=name,
                 offset=few[0],
                 count=places.size,
                 program=(0, 0, 0),
