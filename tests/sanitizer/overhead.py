@@ -2,9 +2,9 @@
 
     python -m tests.sanitizer.overhead [NAME ...]
 
-Both take turns in one process; what is compared is the smallest processor time of each, which a busy machine
-disturbs little. Off, accesses are still checked against bounds and against what was written; on, order and int32
-offsets are looked at too.
+Both take turns in one process. What is compared is the smallest processor time of each, which a busy machine
+disturbs little. Off, accesses are still checked against bounds and against what was written; on, order and
+int32 offsets are looked at too.
 """
 
 from __future__ import annotations

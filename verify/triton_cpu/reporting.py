@@ -93,7 +93,7 @@ class Reporting:
         self.report_uncovered(buffer, buffer.name, bad)
 
     def report_uncovered(self, buffer: Buffer, name: str, missing: Array) -> None:
-        """Report the elements `missing` (flat) of a tensor `name` that lies in the buffer, if there are any."""
+        """Report the elements `missing` (flat) of a tensor `name` that lies in the buffer, if any."""
         places = np.nonzero(missing)[0]
         if places.size:
             kind: EventKind = "uncovered output"

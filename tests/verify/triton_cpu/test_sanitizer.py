@@ -11,9 +11,9 @@ from tests.sanitizer.corpus import DEFECTS, SOUND, Case, read, run, unguarded
 from verify.triton_cpu import private
 from verify.triton_cpu.events import EventKind, MemoryEvent
 
-VALUES = """both_directions_write carry_from_the_program_before constant_by_everyone counter_set_by_one_program
-exchange_of_different_values head_forgotten plain_store_over_a_count ragged_tail_shifted_back stencil_in_place
-stencil_in_place_forward tiles_overlap transpose_in_place""".split()
+VALUES = """both_directions_write carry_from_the_program_before constant_by_everyone
+counter_set_by_one_program exchange_of_different_values head_forgotten plain_store_over_a_count
+ragged_tail_shifted_back stencil_in_place stencil_in_place_forward tiles_overlap transpose_in_place""".split()
 """Races that change a value which a result still holds at the end."""
 
 STORES = [name for name in DEFECTS if read(DEFECTS[name]).literal["event"] == "out-of-bounds store"]
