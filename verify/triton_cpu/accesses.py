@@ -18,8 +18,6 @@ from verify.triton_cpu.reporting import FEW, Reporting
 
 LARGEST_KEPT = 1 << 25
 """Bytes of a buffer that a launch may have to put back: what is larger is not worth copying."""
-LARGEST_TRACKED = 1 << 24
-"""Bytes of a buffer whose shadow of readers and writers is kept from launch to launch."""
 
 
 class Repeat(Exception):
@@ -93,13 +91,11 @@ class Memory(Reporting):
         self._parameters = parameters or {}
         self._kept = {} if revocable else None
         self._kept_events = dict(self._events)
-        restarted = self._hazards.begin(grid[0] * grid[1] * grid[2])
+        self._hazards.begin(grid[0] * grid[1] * grid[2])
         for buffer in self._buffers.values():
             if not buffer.complete:
                 buffer.complete = bool(buffer.written.all())
             buffer.loaded = False
-            if restarted or buffer.nbytes > LARGEST_TRACKED:
-                buffer.track = None
         self._stored, self._written_to = set(), set()
 
     def begin_group(self, numbers: Array) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from verify.triton_cpu.events import Location
-from verify.triton_cpu.hazards import Track
 
 Array = npt.NDArray[Any]
 WRITTEN = {size: int.from_bytes(b"\x01" * size, "little") for size in (1, 2, 4, 8)}
@@ -22,7 +21,7 @@ class Buffer:
 
     __slots__ = (
         *("_shadows", "_views", "base", "bytes", "complete", "legal"),
-        *("loaded", "name", "nbytes", "stored_at", "track", "written"),
+        *("loaded", "name", "nbytes", "stored_at", "written"),
     )
 
     def __init__(self, name: str, base: int, nbytes: int, data: Array, written: Array) -> None:
@@ -39,8 +38,6 @@ class Buffer:
         """The running launch has read from it."""
         self.stored_at: Location | None = None
         """The last store, while something is still to be written."""
-        self.track: Track | None = None
-        """Which programs touched which element."""
         self._views: dict[str, Array] = {}
         self._shadows: dict[tuple[str, int], Array] = {}
 

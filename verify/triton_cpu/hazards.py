@@ -31,6 +31,8 @@ _PROGRAM = _LANE_BITS + _SITE_BITS
 _LANES = (1 << _LANE_BITS) - 1
 _SITES = (1 << _SITE_BITS) - 1
 _MOST_PROGRAMS = 1 << 32
+_MOST_KEPT = 1 << 25
+"""Bytes of buffers whose shadows are kept for the next launch; they take several times as much."""
 
 _COMMUTING = frozenset({"add", "fadd", "min", "umin", "max", "umax", "and", "or", "xor"})
 """Atomic operations that may happen in any order, each among its own kind."""
@@ -106,6 +108,8 @@ class Hazards:
 
     def __init__(self, report: Callable[[Any, Hazard], None]) -> None:
         self._report = report
+        self._tracks: dict[int, Track] = {}  # by address: buffers of one memory have one track
+        self._kept = 0
         self._sites: list[tuple[int, str]] = []
         self._numbers: dict[tuple[int, str], int] = {}
         self._rows: dict[tuple[int, ...], Array] = {}
@@ -115,16 +119,18 @@ class Hazards:
         self._base = 1
         self._floor = 0
 
-    def begin(self, programs: int) -> bool:
-        """A launch begins; earlier ones are over and done. True where numbers start again: forget tracks."""
+    def begin(self, programs: int) -> None:
+        """A launch begins; earlier ones are over and done."""
         restarted = self._base + self._programs + programs > _MOST_PROGRAMS
+        if restarted or self._kept > _MOST_KEPT:
+            self._tracks.clear()
+            self._kept = 0
         self._base = 1 if restarted else self._base + self._programs
         self._programs = programs
         self._floor = (self._base << _PROGRAM) - 1  # entries above it are of this launch
         self._sites = [(0, "")]
         self._numbers.clear()
         self._epoch = 0
-        return restarted
 
     def group(self, numbers: Array) -> None:
         """The programs (p,) that run from now on."""
@@ -177,9 +183,10 @@ class Hazards:
     # -- shadows ---------------------------------------------------------------------------------------------
 
     def _lanes(self, buffer: Any, index: Array, live: Array | None, itemsize: int, site: int) -> _Lanes:
-        track = buffer.track
-        if track is None:
-            track = buffer.track = Track(buffer.nbytes, itemsize)
+        track = self._tracks.get(buffer.base)
+        if track is None or track.nbytes != buffer.nbytes:
+            track = self._tracks[buffer.base] = Track(buffer.nbytes, itemsize)
+            self._kept += buffer.nbytes
         elif itemsize < track.granule:
             track.refine(itemsize)
         block = index.shape[1:]
