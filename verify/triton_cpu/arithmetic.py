@@ -71,8 +71,7 @@ def _integer_binary(operation: Callable[[Array, Array], Array]) -> Method:
                 (operation(left.astype(np.int8), right.astype(np.int8)) & 1).astype(np.bool_), lhs.dtype
             )
         data = operation(left, right)
-        if self.exact is not None:
-            self.exact.check(operation, left, right, data)
+        self.exact.check(operation, left, right, data)
         return Handle(data, lhs.dtype)
 
     return method
@@ -81,8 +80,7 @@ def _integer_binary(operation: Callable[[Array, Array], Array]) -> Method:
 def _extreme(operation: Callable[[Array, Array], Array]) -> Method:
     def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
         data = operation(lhs.data, rhs.data)
-        if self.exact is not None:
-            self.exact.follow(operation, data, lhs.data, rhs.data)
+        self.exact.follow(operation, data, lhs.data, rhs.data)
         return Handle(data, lhs.dtype)
 
     return method
@@ -91,7 +89,7 @@ def _extreme(operation: Callable[[Array, Array], Array]) -> Method:
 def _shift_left(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
     left, right = lhs.data, rhs.data
     data = np.left_shift(left, right)
-    if self.exact is not None and left.dtype.kind == "i":
+    if left.dtype.kind == "i":
         self.exact.check(np.multiply, left, np.left_shift(np.int64(1), right.astype(np.int64)), data)
     return Handle(data, lhs.dtype)
 
@@ -150,8 +148,7 @@ def _divide_towards_zero(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
     if left.dtype.kind == "u":
         return Handle(left // right, lhs.dtype)
     data = (left - np.fmod(left, right)) // right
-    if self.exact is not None:
-        self.exact.follow(lambda x, y: (x - np.fmod(x, y)) // y, data, left, right)
+    self.exact.follow(lambda x, y: (x - np.fmod(x, y)) // y, data, left, right)
     return Handle(data, lhs.dtype)
 
 
@@ -163,8 +160,8 @@ class Elementwise:
     """Arithmetic half of the builder; every method maps handles of one shape to a handle of that shape."""
 
     work: Work
-    exact: Exact | None = None
-    """Follows integers that wrapped; None where nobody asks."""
+    exact = Exact(None)
+    """Follows integers that wrapped."""
 
     create_fadd = _float_binary(np.add)
     create_fsub = _float_binary(np.subtract)
@@ -279,7 +276,7 @@ class Elementwise:
         if not signed and data.dtype.kind == "i":
             data = data.view(f"u{data.dtype.itemsize}")
         cast = data.astype(format_of(target).compute, copy=False)
-        if self.exact is not None and cast is not data and cast.dtype.kind == "i":
+        if cast is not data and cast.dtype.kind == "i":
             self.exact.follow(lambda exact: exact, cast, data)
         return Handle(cast, target.scalar)
 

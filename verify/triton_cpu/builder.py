@@ -14,12 +14,11 @@ import numpy as np
 
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.arithmetic import Elementwise, Work, rounded
+from verify.triton_cpu.blocks import Blocks
 from verify.triton_cpu.handles import (
     ADDRESS,
     FORMATS,
     Array,
-    BlockPointer,
-    Descriptor,
     Handle,
     collapsed,
     format_of,
@@ -79,7 +78,7 @@ def _constant(name: str) -> Callable[[Any, Any], Handle]:
     return method
 
 
-class Builder(Elementwise, private.InterpreterBuilder):
+class Builder(Elementwise, Blocks, private.InterpreterBuilder):
     """One per process; `begin` points it at the arena and the work counts of a launch."""
 
     def __init__(self) -> None:
@@ -102,7 +101,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
     ) -> None:
         """`overflow` follows offsets that wrap."""
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
-        self.exact = Exact(lambda: self.memory.locate().line) if overflow else None
+        self.exact = Exact(memory if overflow else None)
 
     def begin_group(self, numbers: Array) -> None:
         """The programs that run from now on, as one: `numbers` (p,) count with x fastest."""
@@ -113,8 +112,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.programs = self.work.programs = len(numbers)
         self.way = 0
         self.memory.begin_group(numbers)
-        if self.exact is not None:
-            self.exact.clear()
+        self.exact.clear()
 
     def decided(self, data: Array) -> Any:
         """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
@@ -172,17 +170,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
             live *= self.programs
         return live
 
-    def _check_address(self, pointers: Handle, mask: Array | None, itemsize: int) -> None:
-        """Report the live lanes whose address is not what exact arithmetic gives."""
-        found = None if self.exact is None else self.exact.of(pointers.data)
-        if found is not None:
-            addresses, line = found
-            self.memory.report_overflow(pointers.data, addresses, mask, pointers.buffer, itemsize, line)
-
     def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
-        self._check_address(pointers, mask, format_of(pointers.dtype.element_ty).raw.itemsize)
         dtype = pointers.dtype.element_ty
         form = FORMATS.get(dtype.name, ADDRESS)
+        self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
         work.loads += self.programs
         work.bytes_loaded += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -192,7 +183,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
         form = format_of(value.dtype)
-        self._check_address(pointers, mask, form.raw.itemsize)
+        self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
         work.stores += self.programs
         work.bytes_stored += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -217,8 +208,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         steps = offset.data if offset.data.dtype.kind == "i" else offset.data.astype(np.int64)
         size = np.int64(form.raw.itemsize)
         data = pointer.data + steps * size
-        if self.exact is not None:
-            self.exact.follow(lambda start, step: start + step * size, data, pointer.data, offset.data)
+        self.exact.follow(lambda start, step: start + step * size, data, pointer.data, offset.data)
         return Handle(data, pointer.dtype, pointer.buffer)
 
     def _alone(self, what: str) -> None:
@@ -237,7 +227,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self._alone("atomic operations")
         name = private.atomic_name(operation)
         form, combine = format_of(value.dtype), _ATOMICS[name]
-        self._check_address(pointers, mask.data, form.raw.itemsize)
+        self.exact.access(pointers.data, mask.data, pointers.buffer, form.raw.itemsize)
         if name == "fadd":
             self._atomic_place(value.dtype)
         self.work.stores += 1
@@ -281,60 +271,6 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def create_atomic_store(self, pointers: Handle, value: Handle, mask: Handle, *_semantics: Any) -> None:
         self._store(pointers, value, mask.data)
-
-    # -- block pointers and descriptors ----------------------------------------------------------------------
-
-    def create_make_block_ptr(
-        self,
-        base: Handle,
-        shape: Sequence[Handle],
-        strides: Sequence[Handle],
-        offsets: Sequence[Handle],
-        block_shape: Sequence[int],
-        _order: object,
-    ) -> BlockPointer:
-        return BlockPointer(base, shape, strides, offsets, block_shape)
-
-    def create_advance(self, pointer: BlockPointer, steps: Sequence[Handle]) -> BlockPointer:
-        return pointer.advanced(steps)
-
-    def create_tensor_pointer_load(
-        self, pointer: BlockPointer, checked: Sequence[int], padding: object, *_policy: Any
-    ) -> Handle:
-        pointers, mask = pointer.pointers(checked)
-        other = np.full((), np.nan, np.float32) if private.padding_is_nan(padding) else None
-        return self._load(pointers, mask, other)
-
-    def create_tensor_pointer_store(
-        self, pointer: BlockPointer, value: Handle, checked: Sequence[int], *_policy: Any
-    ) -> None:
-        pointers, mask = pointer.pointers(checked)
-        self._store(pointers, value, mask)
-
-    def create_make_tensor_descriptor(
-        self,
-        base: Handle,
-        shape: Sequence[Handle],
-        strides: Sequence[Handle],
-        block_shape: Sequence[int],
-        _signed: bool,
-        padding: object = None,
-        *_options: Any,
-    ) -> Descriptor:
-        return Descriptor(base, shape, strides, block_shape, nan=private.padding_is_nan(padding))
-
-    def create_descriptor_load(
-        self, descriptor: Descriptor, offsets: Sequence[Handle], *_policy: Any
-    ) -> Handle:
-        pointers, mask = descriptor.pointers(offsets)
-        other = np.full((), np.nan, np.float32) if descriptor.nan else None
-        return self._load(pointers, mask, other)
-
-    def create_descriptor_store(
-        self, descriptor: Descriptor, value: Handle, offsets: Sequence[Handle]
-    ) -> None:
-        pointers, mask = descriptor.pointers(offsets)
-        self._store(pointers, value, mask)
 
     # -- shapes ----------------------------------------------------------------------------------------------
 
@@ -460,7 +396,7 @@ def _refusing(name: str) -> Callable[..., Any]:
 def _close_inherited() -> None:
     """No operation of the stock interpreter stays reachable: what is not defined here refuses."""
     for name in dir(private.InterpreterBuilder):
-        ours = any(name in vars(owner) for owner in (Builder, Elementwise))
+        ours = any(name in vars(owner) for owner in (Builder, Elementwise, Blocks))
         if name.startswith("create_") and not ours:
             setattr(Builder, name, _refusing(name))
 

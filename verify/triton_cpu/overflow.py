@@ -13,14 +13,14 @@ with the array that was noted, and so its exact values are found: the same view 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from verify.triton_cpu.buffers import Array, Buffer
+from verify.triton_cpu.reporting import Reporting
+
 Operation = Callable[..., Array]
 
 _LOW, _HIGH = -(2**31), 2**31 - 1
@@ -43,10 +43,13 @@ class _Note:
 
 
 class Exact:
-    """Exact values of the running programs' wrapped integers and of the pointers made of them."""
+    """Exact values of the running programs' wrapped integers and of the pointers made of them.
 
-    def __init__(self, line: Callable[[], int]) -> None:
-        self._line = line
+    `memory` says where the kernel is, and hears of the accesses that are wrong; None follows nothing.
+    """
+
+    def __init__(self, memory: Reporting | None) -> None:
+        self._memory = memory
         self._notes: list[_Note] = []
 
     def clear(self) -> None:
@@ -75,10 +78,12 @@ class Exact:
         """
         if self._notes and (self.of(left) is not None or self.of(right) is not None):
             self.follow(operation, result, left, right)
-        elif result.dtype == np.int32 and result.size and not _fits(operation, left, right, result):
+        elif self._memory is not None and result.dtype == np.int32 and result.size:
+            if _fits(operation, left, right, result):
+                return
             wide = operation(left, right, dtype=np.int64)
             if (wide != result).any():
-                self._note(result, wide, self._line())
+                self._note(result, wide, self._memory.locate().line)
 
     def follow(self, operation: Operation, result: Array, *operands: Array) -> None:
         """The exact values of `result`, where an operand has exact values of its own; `operation` maps int64
@@ -96,6 +101,17 @@ class Exact:
         wide = operation(*exact)
         if (wide != result).any():
             self._note(result, wide, next(found[1] for found in known if found is not None))
+
+    def access(self, addresses: Array, mask: Array | None, buffer: Buffer | None, itemsize: int) -> None:
+        """Report the live lanes of an access whose address is not what exact arithmetic gives."""
+        found = self.of(addresses)
+        if found is not None and self._memory is not None:
+            self._memory.report_overflow(addresses, found[0], mask, buffer, itemsize, found[1])
+
+    def corner(self, buffer: Buffer | None, offsets: Sequence[Array]) -> None:
+        """The same for the corner of a block, by its coordinates."""
+        for offset in offsets if self._notes else ():
+            self.access(offset, None, buffer, 0)
 
     def _note(self, values: Array, wide: Array, line: int) -> None:
         exact = np.empty_like(values, dtype=np.int64)  # the same order in memory

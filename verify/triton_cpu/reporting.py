@@ -121,7 +121,8 @@ class Reporting:
         line: int,
     ) -> None:
         """Report the live lanes of an access whose address (p, ...) is not the `exact` one: an offset wrapped
-        at `line`. What is reported as offset is the exact one.
+        at `line`. What is reported as offset is the exact one, in elements of `itemsize` bytes, where the
+        arrays hold addresses, and what they hold where they do not (`itemsize` 0).
         """
         wrong = addresses != exact
         if mask is not None:
@@ -129,7 +130,7 @@ class Reporting:
             wrong = wrong & mask
         if wrong.any():
             base, name = (0, "") if buffer is None else (buffer.base, buffer.name)
-            offsets = (exact - base) // itemsize
+            offsets = (exact - base) // itemsize if itemsize else exact
             program = int(wrong.argmax()) // (wrong.size // wrong.shape[0])
             few = _few(offsets[program], wrong[program])
             self.report(
