@@ -243,7 +243,13 @@ class Elementwise:
 
     def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
         buffer = lhs.buffer if lhs.buffer is rhs.buffer else None
-        return Handle(np.where(condition.data, lhs.data, rhs.data), lhs.dtype, buffer)
+
+        def chosen(left: Array, right: Array) -> Array:
+            return np.where(condition.data, left, right)
+
+        data = chosen(lhs.data, rhs.data)
+        self.exact.follow(chosen, data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype, buffer)
 
     # -- conversions -----------------------------------------------------------------------------------------
 

@@ -287,7 +287,10 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
         return Handle(arg.data[(slice(None),) * (axis + 1) + (None,)], arg.dtype, arg.buffer)
 
     def create_reshape(self, arg: Handle, shape: Sequence[int], _reorder: bool) -> Handle:
-        return Handle(arg.data.reshape((arg.data.shape[0], *shape)), arg.dtype, arg.buffer)
+        data = arg.data.reshape((arg.data.shape[0], *shape))
+        if not np.may_share_memory(data, arg.data):
+            self.exact.follow(lambda exact: exact.reshape(data.shape), data, arg.data)
+        return Handle(data, arg.dtype, arg.buffer)
 
     def create_trans(self, arg: Handle, order: Sequence[int]) -> Handle:
         return Handle(arg.data.transpose((0, *(axis + 1 for axis in order))), arg.dtype, arg.buffer)

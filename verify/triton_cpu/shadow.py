@@ -54,6 +54,7 @@ class Shadow:
         else:
             places = np.nonzero(self._table)[0]
             pieces = ((places << _PAGE_BITS)[:, None] + np.arange(_PAGE)).reshape(-1)
+            pieces = pieces[self.get(pieces) != 0]
         for part in range(parts):
             finer.put(pieces * parts + part, self.get(pieces))
         return finer
