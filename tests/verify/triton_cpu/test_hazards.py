@@ -136,7 +136,7 @@ def test_a_wrap_that_no_address_depends_on_is_not_reported(
     ("name", "lanes"),
     [
         ("turned", 8),  # the last two of four rows
-        ("clamped", int(((np.arange(16) * BIG).astype(np.int32) < 0).sum())),  # the others clamp to 15 as well
+        ("clamped", int(((np.arange(16) * BIG).astype(np.int32) < 0).sum())),  # others clamp to 15, too
         ("chosen", 7),
     ],
 )

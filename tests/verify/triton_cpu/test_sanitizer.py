@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from tests.sanitizer.corpus import DEFECTS, SOUND, Case, read, run, unguarded
+from verify.judge.runs import EVENT_RULES
 from verify.triton_cpu import private
-from verify.triton_cpu.events import EventKind, MemoryEvent
+from verify.triton_cpu.events import EventKind, MemoryEvent, severity_of
 
 VALUES = """both_directions_write carry_from_the_program_before constant_by_everyone
 counter_set_by_one_program exchange_of_different_values head_forgotten plain_store_over_a_count
@@ -100,3 +102,12 @@ def test_a_guard_zone_shows_a_store_that_nothing_checks(name: str) -> None:
     defect, twin = runnable(read(DEFECTS[name])), read(SOUND[name])
     assert len(unguarded(defect)) == 1
     assert unguarded(twin) == ()
+
+
+def test_the_page_names_every_kind_of_event_with_its_severity_and_rule() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "sanitizer.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").replace("`|`", "").split("|")] for line in table]
+    told = {kind: (row[1], row[2]) for row in rows[2:] for kind in row[0].split(", ")}
+    rules = EVENT_RULES | {"float atomic": "MEM-FLOAT-ATOMIC"}
+    assert told == {kind: (severity_of(kind), rules.get(kind, "")) for kind in get_args(EventKind)}
