@@ -209,7 +209,7 @@ def _measure(compiled: Any, target: Target, printed: str, *, census: bool) -> di
     else:
         # A kernel that Triton found in its cache was not assembled now, so there is no log of it.
         assembled = "Compiling entry function" in printed
-        log = printed[printed.rfind("bytes gmem") :] if assembled else run_ptxas(text["ptx"], target)
+        log = printed if assembled else run_ptxas(text["ptx"], target)
         resources, units = ptxas_resources(log), tensor_units(text["ptx"])
         counts = sass_census(disassemble(text["cubin"])) if census else None
     return {

@@ -14,6 +14,7 @@ from verify.triton_cpu.targets import Target
 
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 _TOOL_SECONDS = 60
+_MOST_WARNINGS, _WARNING_CHARACTERS = 8, 400
 _WARNING = re.compile(r"^ptxas (?:warning\s*: |info\s*: (?=\(C\d+\)))(.*)$", re.MULTILINE)
 
 
@@ -34,7 +35,7 @@ class ToolError(Exception):
 
 
 def ptxas_resources(log: str) -> Resources:
-    """Read from what `ptxas -v` says; the last kernel counts. Raises ToolError.
+    """Read from what `ptxas -v` says; the last kernel counts, as a kernel can print too. Raises ToolError.
 
     Functions that a kernel calls have frames of their own: the deepest one is the stack, their spills add up.
     """
@@ -42,12 +43,13 @@ def ptxas_resources(log: str) -> Resources:
     used = re.search(r"Used (\d+) registers", log[start:]) if start >= 0 else None
     if used is None:
         raise ToolError(f"expected ptxas to say how many registers are used, got {log[-300:]!r}")
+    warned = _WARNING.findall(log)
     frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", log[start:])
     return Resources(
         registers=int(used[1]),
         stack_bytes=max((int(depth) for depth, _ in frames), default=0),
         spill_bytes=sum(int(spilled) for _, spilled in frames),
-        warnings=tuple(dict.fromkeys(text.strip() for text in _WARNING.findall(log))),
+        warnings=tuple(dict.fromkeys(text.strip()[:_WARNING_CHARACTERS] for text in warned[:_MOST_WARNINGS])),
     )
 
 
