@@ -24,7 +24,7 @@ from verify.triton_cpu.launch import PointerArg
 from verify.triton_cpu.private import GPUTarget, JITFunction
 from verify.triton_cpu.program import amd_tensor_units, dots, index_widths, tensor_units
 from verify.triton_cpu.report import MESSAGE_CHARACTERS, CompileReport
-from verify.triton_cpu.resources import ToolError, amd_resources, disassemble, ptxas_resources, run_ptxas
+from verify.triton_cpu.resources import ToolError, amd_resources, disassemble, ptxas_resources
 from verify.triton_cpu.targets import Target
 
 __all__ = ["CompileArgument", "CompilePointer", "CompileReport", "compile_launch", "gpu_target"]
@@ -104,18 +104,16 @@ def _compiling_for(target: Target, scratch: str | None) -> Iterator[io.StringIO]
     folder = scratch or os.environ.get("TRITON_CACHE_DIR")
     old_driver, old_temporary = private.swap_driver(_Driver(_GPU[target])), tempfile.tempdir
     old_cache = private.set_cache_directory(folder) if folder else None
-    old_log = private.keep_assembler_log(True)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = folder
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        with private.assembling(), contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield printed
     finally:
         private.swap_driver(old_driver)
-        private.keep_assembler_log(old_log)
         tempfile.tempdir = old_temporary
         if old_cache is not None:
             private.set_cache_directory(old_cache)
@@ -207,10 +205,7 @@ def _measure(compiled: Any, target: Target, printed: str, *, census: bool) -> di
         resources, units = amd_resources(assembly), amd_tensor_units(assembly)
         counts = amd_census(assembly) if census else None
     else:
-        # A kernel that Triton found in its cache was not assembled now, so there is no log of it.
-        assembled = "Compiling entry function" in printed
-        log = printed if assembled else run_ptxas(text["ptx"], target)
-        resources, units = ptxas_resources(log), tensor_units(text["ptx"])
+        resources, units = ptxas_resources(printed), tensor_units(text["ptx"])
         counts = sass_census(disassemble(text["cubin"])) if census else None
     return {
         "num_warps": int(metadata.num_warps),

@@ -6,6 +6,7 @@ file.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -34,6 +35,7 @@ __all__ = [
     "InterpreterOptions",
     "JITFunction",
     "TritonSemantic",
+    "assembling",
     "atomic_name",
     "builtins_of",
     "cache_key",
@@ -49,7 +51,6 @@ __all__ = [
     "ir",
     "is_builtin",
     "jit_methods",
-    "keep_assembler_log",
     "libdevice_modules",
     "library",
     "padding_is_nan",
@@ -164,11 +165,15 @@ def set_cache_directory(path: str) -> str:
     return previous
 
 
-def keep_assembler_log(keep: bool) -> bool:
-    """Have a compile print what `ptxas -v` says, after everything else; returns whether it did before."""
-    previous = bool(triton.knobs.nvidia.dump_ptxas_log)
-    triton.knobs.nvidia.dump_ptxas_log = keep
-    return previous
+@contextlib.contextmanager
+def assembling() -> Iterator[None]:
+    """Every compile in the context goes all the way, also of what Triton has in its cache, and prints what
+    `ptxas -v` says, after all that a kernel prints.
+    """
+    with triton.knobs.nvidia.scope(), triton.knobs.compilation.scope():
+        triton.knobs.nvidia.dump_ptxas_log = True
+        triton.knobs.compilation.always_compile = True
+        yield
 
 
 @functools.cache

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import triton
 
-from verify.triton_cpu.targets import Target
-
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 _TOOL_SECONDS = 60
 _MOST_WARNINGS, _WARNING_CHARACTERS = 8, 400
@@ -51,18 +49,6 @@ def ptxas_resources(log: str) -> Resources:
         spill_bytes=sum(int(spilled) for _, spilled in frames),
         warnings=tuple(dict.fromkeys(text.strip()[:_WARNING_CHARACTERS] for text in warned[:_MOST_WARNINGS])),
     )
-
-
-def run_ptxas(ptx: str, target: Target) -> str:
-    """What `ptxas -v` says about a program, for a compiler that did not pass it on. Raises ToolError."""
-    architecture = re.search(r"^\.target\s+(\w+)", ptx, re.MULTILINE)
-    newer = _TOOLS / "ptxas-blackwell"
-    tool = newer if target == "sm_100" and newer.exists() else _TOOLS / "ptxas"
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "kernel.ptx"
-        source.write_text(ptx, encoding="utf-8")
-        name = architecture.group(1) if architecture else target
-        return _run([str(tool), "-v", f"--gpu-name={name}", str(source), "-o", f"{folder}/kernel.cubin"])
 
 
 def disassemble(cubin: bytes) -> str:
