@@ -66,13 +66,13 @@ class Compiled:
 class _Sandbox:
     """The warm server, started by the first question that the store cannot answer."""
 
-    def __init__(self, stack: ExitStack, *, require_isolation: bool) -> None:
-        self._stack, self._require = stack, require_isolation
+    def __init__(self, stack: ExitStack, make: Callable[[], Server], *, require_isolation: bool) -> None:
+        self._stack, self._make, self._require = stack, make, require_isolation
         self._server: Server | None = None
 
     def server(self) -> Server:
         if self._server is None:
-            self._server = self._stack.enter_context(closing(Server()))
+            self._server = self._stack.enter_context(closing(self._make()))
             isolation = self._server.isolation
             if self._require and isolation != FULL_ISOLATION:
                 raise IsolationError(
@@ -83,7 +83,12 @@ class _Sandbox:
 
 
 def compile_files(
-    sources: Sequence[tuple[Path, bytes]], request: Request, *, store: ReportStore | None, say: Say
+    sources: Sequence[tuple[Path, bytes]],
+    request: Request,
+    *,
+    store: ReportStore | None,
+    say: Say,
+    make_server: Callable[[], Server] = Server,
 ) -> Compiled:
     """Compile every kernel of every file; a file or a kernel that fails is a finding and the rest goes on.
 
@@ -95,14 +100,14 @@ def compile_files(
     answers: dict[Unit, Answer] = {}
     done = 0
     with ExitStack() as stack:
-        sandbox = _Sandbox(stack, require_isolation=request.require_isolation)
+        sandbox = _Sandbox(stack, make_server, require_isolation=request.require_isolation)
         pool: CompilePool | None = None
 
         def answered(unit: Unit, answer: Answer) -> None:
             nonlocal done
             done += 1
             if store is not None and isinstance(answer, CompileReport):
-                store.put("report", _unit_key(unit), answer.to_json())
+                store.put("report", unit_key(unit), answer.to_json())
             say(f"{done:4}  {unit.launch.kernel} for {unit.group}: {_word(answer)}")
 
         for file in files:
@@ -206,7 +211,7 @@ def _kernels_key(source: bytes, shape: Shape) -> tuple[str | bytes, ...]:
     return (source, shape.dtype, str(shape.head), judge_digest())
 
 
-def _unit_key(unit: Unit) -> tuple[str | bytes, ...]:
+def unit_key(unit: Unit) -> tuple[str | bytes, ...]:
     """A report depends on the whole source, so that no source can speak for another one."""
     return (
         unit.source,
@@ -229,7 +234,7 @@ def _stored_kernels(
 
 
 def _stored(store: ReportStore | None, unit: Unit) -> CompileReport | None:
-    data = store.get("report", _unit_key(unit)) if store is not None else None
+    data = store.get("report", unit_key(unit)) if store is not None else None
     try:
         return None if data is None else CompileReport.from_json(data)
     except ReportError:

@@ -18,7 +18,7 @@ GROUPS = (
 )
 
 _SASS = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][A-Z0-9_.x]*)", re.MULTILINE)
-_AMD = re.compile(r"^\t([a-z]\w*)(?=\s|$)", re.MULTILINE)
+_AMD = re.compile(r"^\t([a-z]\w*)(?=\s|$)(?:[^\n;]*\s(lds)\b)?", re.MULTILINE)
 _WIDTHS = {"U8": 8, "S8": 8, "8": 8, "U16": 16, "S16": 16, "16": 16, "64": 64, "128": 128, "256": 256}
 _SASS_GROUPS = {
     "float": (
@@ -76,12 +76,14 @@ def _sass(name: str) -> tuple[str | None, str]:
 def amd_census(assembly: str) -> dict[str, dict[str, int]]:
     """From the assembly of a kernel for gfx942."""
     found: dict[str, dict[str, int]] = {}
-    for name in _AMD.findall(assembly):
+    for name, to_shared in _AMD.findall(assembly):
         group = _amd(name)
         if group is None:
             continue
         _count(found, "all", "total")
-        if group:
+        if group == "global" and to_shared:
+            _count(found, "async copy", f"{name} {to_shared}")
+        elif group:
             _count(found, group, re.sub(r"_(e32|e64|sdwa)$", "", name))
     return _ordered(found)
 
@@ -97,7 +99,7 @@ def _amd(name: str) -> str | None:
     if name.startswith("scratch_"):
         return "local"
     if _GLOBAL_AMD.match(name):
-        return "async copy" if name.endswith("_lds") or "_lds_" in name else "global"
+        return "async copy" if "_lds_" in name else "global"
     if name.startswith(_EXCHANGE_AMD) or name.endswith("_dpp"):
         return "exchange"
     if name.startswith("ds_"):

@@ -7,6 +7,7 @@ kernel with it. Launches that specialise alike are compiled once.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import tempfile
@@ -252,6 +253,7 @@ def _serve(connection: Connection, tasks: Sequence[_Task], scratch: str, log: st
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    faulthandler.disable()  # what matters of an abort is what the compiler says, not where Python was
     private.trust_empty_cache()
     parent = os.getppid()
     while True:
