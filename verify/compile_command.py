@@ -106,7 +106,7 @@ def compile_files(
         def answered(unit: Unit, answer: Answer) -> None:
             nonlocal done
             done += 1
-            if store is not None and isinstance(answer, CompileReport):
+            if store is not None and isinstance(answer, CompileReport) and _complete(unit, answer):
                 store.put("report", unit_key(unit), answer.to_json())
             say(f"{done:4}  {unit.launch.kernel} for {unit.group}: {_word(answer)}")
 
@@ -194,6 +194,11 @@ def _document(
     return Compiled(
         document=document, kernels=kernels, compiled=compiled, rejected=rejected, timed_out=timed_out
     )
+
+
+def _complete(unit: Unit, report: CompileReport) -> bool:
+    """Nothing is missing for want of a disassembler that answered."""
+    return report.error is not None or report.census is not None or not unit.census
 
 
 def _word(answer: Answer) -> str:

@@ -12,14 +12,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from verify.plan.specialise import Specialisation
 from verify.sandbox.client import Limits, RemoteRefusal, Server, Worker, WorkerFailure
 from verify.sandbox.worker import printable
 from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES, advised
-from verify.triton_cpu.report import CompileReport, ReportError
+from verify.triton_cpu.report import CompileReport, ReportError, census_from_json
 from verify.triton_cpu.targets import Target
+
+_CODE_BYTES = 8 << 20
+_PROBLEM_CHARACTERS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class CompilePool:
         self._spent: dict[tuple[bytes, str], float] = {}
         self._late: set[bytes] = set()
         self._answers: dict[Unit, Answer] = {}
+        self._groups: dict[tuple[bytes, str], list[Unit]] = {}
+        self._codes: dict[Unit, bytes] = {}
         self._workers = _Workers(server, limits)
         self._threads = ThreadPoolExecutor(thread_name_prefix="compile")
         self._futures: list[Future[None]] = []
@@ -75,9 +80,11 @@ class CompilePool:
         self._closed = False
 
     def add(self, units: Sequence[Unit]) -> None:
-        """More units, after those that wait."""
+        """More units, after those that wait. Those of one group come together, if a census is wanted."""
         with self._lock:
             self._waiting.extend(units)
+            for unit in units:
+                self._groups.setdefault((unit.source, unit.group), []).append(unit)
 
     def start(self, workers: int = 1) -> None:
         """See that so many workers are at it, as long as anything waits."""
@@ -112,12 +119,22 @@ class CompilePool:
                     if self._closed:
                         return
                     self._answers[unit] = answer
-                if self._answered is not None:
-                    self._answered(unit, answer)
+                    group = self._groups[unit.source, unit.group]
+                    finished = all(one in self._answers for one in group)
+                if not unit.census:
+                    self._tell([unit])
+                elif finished:  # the census of a group is taken at its end, and only then is it complete
+                    self._count(hand, group)
+                    self._tell(group)
         finally:
             hand.drop()
             with self._lock:
                 self._held.pop(threading.get_ident(), None)
+
+    def _tell(self, units: Sequence[Unit]) -> None:
+        if self._answered is not None:
+            for unit in units:
+                self._answered(unit, self._answers[unit])
 
     def _take(self, mine: bytes | None) -> Unit | None:
         """The next unit: of the source whose worker is here, else of one that nobody has, else any."""
@@ -141,11 +158,13 @@ class CompilePool:
         try:
             if unit.source in self._late:
                 return self._give_up(unit)
-            report = hand.ask(unit, unit.launch, deadline)
+            report, code = hand.ask(unit, unit.launch, deadline, census=unit.census)
+            if code:
+                self._codes[unit] = code
 
             def again(warps: int, stages: int) -> CompileReport:
                 other = replace(unit.launch, num_warps=warps, num_stages=stages)
-                return hand.ask(unit, other, deadline)
+                return hand.ask(unit, other, deadline)[0]
 
             return advised(report, again, spill_limit=unit.spill_limit) if unit.advice else report
         except _Late:
@@ -159,6 +178,24 @@ class CompilePool:
         finally:
             with self._lock:
                 self._spent[budget] = self._spent.get(budget, 0.0) + time.monotonic() - began
+
+    def _count(self, hand: _Hand, group: Sequence[Unit]) -> None:
+        """The census of a group's kernels, in one run of the disassembler."""
+        units = [unit for unit in group if unit in self._codes]
+        if not units:
+            return
+        problem, censuses = "", None
+        try:
+            censuses = hand.census(units[0], [self._codes.pop(unit) for unit in units])
+        except (WorkerFailure, RemoteRefusal, ReportError) as failure:
+            problem = f"no census: {failure}"[:_PROBLEM_CHARACTERS]
+        for at, unit in enumerate(units):
+            report = self._answers[unit]
+            if isinstance(report, CompileReport):
+                counted = replace(report, census=censuses[at]) if censuses is not None else report
+                warned = (*report.warnings, problem) if problem else report.warnings
+                with self._lock:
+                    self._answers[unit] = replace(counted, warnings=warned)
 
     def _give_up(self, unit: Unit) -> Failure:
         self._late.add(unit.source)
@@ -210,31 +247,53 @@ class _Hand:
         self._worker: Worker | None = None
         self.source: bytes | None = None
 
-    def ask(self, unit: Unit, launch: Specialisation, deadline: float) -> CompileReport:
-        """The report on one specialisation. Raises WorkerFailure, RemoteRefusal, ReportError or _Late."""
+    def ask(
+        self, unit: Unit, launch: Specialisation, deadline: float, *, census: bool = False
+    ) -> tuple[CompileReport, bytes]:
+        """The report on one specialisation, and for a census the machine code that still is to be counted.
+
+        Raises WorkerFailure, RemoteRefusal, ReportError or _Late.
+        """
         if time.monotonic() > deadline:
             raise _Late
-        if self._worker is None or self.source != unit.source:
-            self.drop()
-            self._worker, self.source = self._workers.open(unit.source), unit.source
-        try:
-            header, blobs = self._worker.call(
-                "compile", {"launch": launch.to_json(), "target": unit.target, "census": unit.census}
-            )
-        except WorkerFailure:
-            self.drop()
-            raise
-        if blobs or set(header) != {"report"}:
+        asked = {"launch": launch.to_json(), "target": unit.target, "census": census}
+        header, blobs = self._call(unit.source, "compile", asked)
+        if len(blobs) > census or set(header) != {"report"}:
             raise ReportError(f"expected one report, got {sorted(header)} and {len(blobs)} blobs")
+        code = blobs[0] if blobs else b""
+        if len(code) > _CODE_BYTES:
+            raise ReportError(f"expected at most {_CODE_BYTES} bytes of machine code, got {len(code)}")
         report = CompileReport.from_json(header["report"])
         if (report.kernel, report.target) != (launch.kernel, unit.target):
             raise ReportError(f"expected a report on {launch.kernel}, got one on {printable(report.kernel)}")
-        return replace(
+        clean = replace(
             report,
             advice=None,
             error=None if report.error is None else printable(report.error),
             warnings=tuple(printable(text) for text in report.warnings),
         )
+        return clean, code
+
+    def census(self, unit: Unit, codes: Sequence[bytes]) -> list[dict[str, dict[str, int]] | None]:
+        """The census of each kernel. Raises WorkerFailure, RemoteRefusal or ReportError."""
+        header, blobs = self._call(unit.source, "census", {"target": unit.target}, codes)
+        if blobs or set(header) != {"censuses"} or not isinstance(header["censuses"], list):
+            raise ReportError(f"expected censuses, got {sorted(header)} and {len(blobs)} blobs")
+        if len(header["censuses"]) != len(codes):
+            raise ReportError(f"expected {len(codes)} censuses, got {len(header['censuses'])}")
+        return [census_from_json(one) for one in header["censuses"]]
+
+    def _call(
+        self, source: bytes, method: str, header: dict[str, Any], blobs: Sequence[bytes] = ()
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        if self._worker is None or self.source != source:
+            self.drop()
+            self._worker, self.source = self._workers.open(source), source
+        try:
+            return self._worker.call(method, header, blobs)
+        except WorkerFailure:
+            self.drop()
+            raise
 
     def drop(self) -> None:
         """End the worker, if there is one."""

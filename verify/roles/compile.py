@@ -11,8 +11,9 @@ from verify.plan.format import DtypeName
 from verify.plan.specialise import Pointer, Specialisation, Value
 from verify.source.static import blank_out
 from verify.triton_cpu import private
-from verify.triton_cpu.compile import CompileArgument, CompilePointer, compile_launch
+from verify.triton_cpu.compile import CompileArgument, CompilePointer, compile_code
 from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.resources import disassembled_census
 
 
 class Handler:
@@ -25,11 +26,16 @@ class Handler:
     def handle(
         self, method: str, header: Mapping[str, Any], blobs: Sequence[bytes | memoryview]
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """`compile`: {"launch", "target", "census"} -> {"report"}; see `CompileReport`."""
+        """`compile`: {"launch", "target", "census"} -> {"report"}; see `CompileReport`. With a census wanted,
+        an NVIDIA kernel's machine code comes back as a blob; `census`: {"target"} and such blobs ->
+        {"censuses"}.
+        """
+        if method == "census":
+            return {"censuses": disassembled_census([bytes(blob) for blob in blobs], header["target"])}, []
         if method != "compile" or blobs:
             raise ValueError(f"role compile: expected the method compile without blobs, got {method}")
         launch = Specialisation.from_json(header["launch"])
-        report = compile_launch(
+        report, code = compile_code(
             self._kernels[launch.kernel],
             {name: _argument(value) for name, value in launch.arguments},
             num_warps=launch.num_warps,
@@ -37,7 +43,7 @@ class Handler:
             target=header["target"],
             census=header["census"],
         )
-        return {"report": report.to_json()}, []
+        return {"report": report.to_json()}, [code] if code else []
 
 
 def _argument(value: Value) -> CompileArgument:

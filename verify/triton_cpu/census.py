@@ -7,8 +7,10 @@ a special one, the width in bits of a memory access. "all" holds the total. Impo
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 Census = Mapping[str, Mapping[str, int]]
 
@@ -17,7 +19,7 @@ GROUPS = (
     *("tensor memory", "exchange", "atomic", "barrier", "all"),
 )
 
-_SASS = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][A-Z0-9_.x]*)", re.MULTILINE)
+_SASS = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(?:@!?\w+\s+)?([A-Z][A-Z0-9_.x]*)", re.MULTILINE)
 _AMD = re.compile(r"^\t([a-z]\w*)(?=\s|$)(?:[^\n;]*\s(lds)\b)?", re.MULTILINE)
 _WIDTHS = {"U8": 8, "S8": 8, "8": 8, "U16": 16, "S16": 16, "16": 16, "64": 64, "128": 128, "256": 256}
 _SASS_GROUPS = {
@@ -44,15 +46,19 @@ _GLOBAL_AMD = re.compile(r"(global|buffer|flat)_(load|store)_")
 _EXCHANGE_AMD = ("ds_bpermute", "ds_permute", "ds_swizzle", "v_readlane", "v_writelane", "v_permlane")
 
 
-def sass_census(text: str) -> dict[str, dict[str, int]]:
-    """From the disassembly that `nvdisasm -c` prints."""
-    found: dict[str, dict[str, int]] = {}
-    for name in _SASS.findall(text):
-        _count(found, "all", "total")
+def sass_census(text: str, lengths: Sequence[int]) -> list[dict[str, dict[str, int]]]:
+    """From the disassembly that `nvdisasm` prints of kernels behind one another, each of so many bytes."""
+    ends = list(itertools.accumulate(lengths))
+    found: list[dict[str, dict[str, int]]] = [{} for _ in ends]
+    for address, name in _SASS.findall(text):
+        at = bisect.bisect_right(ends, int(address, 16))
+        if at == len(ends):
+            break
+        _count(found[at], "all", "total")
         group, shown = _sass(name)
         if group is not None:
-            _count(found, group, shown)
-    return _ordered(found)
+            _count(found[at], group, shown)
+    return [_ordered(counts) for counts in found]
 
 
 def _sass(name: str) -> tuple[str | None, str]:

@@ -11,23 +11,29 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from verify.triton_cpu import private
-from verify.triton_cpu.census import amd_census, sass_census
+from verify.triton_cpu.census import amd_census
 from verify.triton_cpu.handles import TYPES
 from verify.triton_cpu.launch import PointerArg
 from verify.triton_cpu.private import GPUTarget, JITFunction
 from verify.triton_cpu.program import amd_tensor_units, dots, index_widths, tensor_units
 from verify.triton_cpu.report import MESSAGE_CHARACTERS, CompileReport
-from verify.triton_cpu.resources import ToolError, amd_resources, disassemble, ptxas_resources
+from verify.triton_cpu.resources import (
+    ToolError,
+    amd_resources,
+    disassembled_census,
+    machine_code,
+    ptxas_resources,
+)
 from verify.triton_cpu.targets import Target
 
-__all__ = ["CompileArgument", "CompilePointer", "CompileReport", "compile_launch", "gpu_target"]
+__all__ = ["CompileArgument", "CompilePointer", "CompileReport", "compile_code", "compile_launch"]
 
 _GPU: dict[Target, GPUTarget] = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -88,11 +94,6 @@ class _Driver:
 
     def get_active_torch_device(self) -> torch.device:
         return torch.device("cpu")
-
-
-def gpu_target(target: Target) -> GPUTarget:
-    """The target in Triton's words."""
-    return _GPU[target]
 
 
 @contextlib.contextmanager
@@ -156,6 +157,31 @@ def compile_launch(
     scratch: str | None = None,
     census: bool = False,
 ) -> CompileReport:
+    """`compile_code`, where `census` counts the instructions of this one kernel (NVIDIA: 0.3 s)."""
+    report, code = compile_code(
+        kernel,
+        arguments,
+        num_warps=num_warps,
+        num_stages=num_stages,
+        target=target,
+        options=options,
+        scratch=scratch,
+        census=census,
+    )
+    return replace(report, census=disassembled_census([code], target)[0]) if code else report
+
+
+def compile_code(
+    kernel: JITFunction,
+    arguments: Mapping[str, CompileArgument | Any],
+    *,
+    num_warps: int | None,
+    num_stages: int | None,
+    target: Target,
+    options: Mapping[str, Any] | None = None,
+    scratch: str | None = None,
+    census: bool = False,
+) -> tuple[CompileReport, bytes]:
     """Compile one launch's specialisation; a compiler's refusal is the report's `error`, never an exception.
 
     Integers equal to 1 or divisible by 16 and pointer alignment specialise as Triton's binder decides. What a
@@ -163,9 +189,10 @@ def compile_launch(
     descriptors (with `base`, `shape`, `strides`, `block_shape`, `padding`).
     `num_warps` and `num_stages` of None are the compiler's own; `options` are the other launch options
     (num_ctas, maxnreg, waves_per_eu, ...): a target ignores, and the report names, those that it does not
-    know. `census` also counts instructions, which takes NVIDIA's disassembler 0.3 s. `scratch` (default:
-    $TRITON_CACHE_DIR) holds the compiled cache and all temporary files; nothing else is written. Raises
-    ToolError where an assembler of the Triton wheel does not answer.
+    know. With `census`, gfx942's instructions are counted, and the machine code of other targets is the
+    second result, for `resources.disassembled_census` to count with other kernels'; else that is empty.
+    `scratch` (default: $TRITON_CACHE_DIR) holds the compiled cache and all temporary files; nothing else is
+    written. Raises ToolError where an assembler of the Triton wheel does not answer.
     """
     started = time.perf_counter()
     known = private.compile_options(_GPU[target])
@@ -174,12 +201,15 @@ def compile_launch(
     chosen = {"num_warps": num_warps, "num_stages": num_stages}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     found: dict[str, Any] = {}
+    code = b""
     with _compiling_for(target, scratch) as printed:
         private.clear_compiled(kernel)
         try:
             values = {key: _argument(value) for key, value in arguments.items()}
             compiled = kernel.warmup(grid=(1, 1, 1), **chosen, **kept, **values)
             found = _measure(compiled, target, printed.getvalue(), census=census)
+            if census and target != "gfx942":
+                code = machine_code(compiled.asm["cubin"])
         except (ToolError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a compiler says about a candidate is a value here
@@ -187,7 +217,7 @@ def compile_launch(
         finally:
             private.clear_compiled(kernel)
     found = {"num_warps": num_warps or 4, "num_stages": num_stages or 0} | found
-    return CompileReport(
+    report = CompileReport(
         kernel=private.captured_source(kernel).__name__,
         target=target,
         options={name: _plain(value) for name, value in sorted(kept.items())},
@@ -195,6 +225,7 @@ def compile_launch(
         seconds=time.perf_counter() - started,
         **found,
     )
+    return report, code
 
 
 def _measure(compiled: Any, target: Target, printed: str, *, census: bool) -> dict[str, Any]:
@@ -205,8 +236,7 @@ def _measure(compiled: Any, target: Target, printed: str, *, census: bool) -> di
         resources, units = amd_resources(assembly), amd_tensor_units(assembly)
         counts = amd_census(assembly) if census else None
     else:
-        resources, units = ptxas_resources(printed), tensor_units(text["ptx"])
-        counts = sass_census(disassemble(text["cubin"])) if census else None
+        resources, units, counts = ptxas_resources(printed), tensor_units(text["ptx"]), None
     return {
         "num_warps": int(metadata.num_warps),
         "num_stages": int(metadata.num_stages),

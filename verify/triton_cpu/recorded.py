@@ -21,11 +21,12 @@ from typing import Any, Protocol
 import triton
 
 from verify.triton_cpu import private
-from verify.triton_cpu.compile import CompilePointer, compile_launch
+from verify.triton_cpu.compile import CompilePointer, compile_code
 from verify.triton_cpu.fitting import advised
 from verify.triton_cpu.private import JITFunction
 from verify.triton_cpu.report import MESSAGE_CHARACTERS, CompileReport, ReportError
 from verify.triton_cpu.report_store import ReportStore, compiler_digest
+from verify.triton_cpu.resources import disassembled_census
 from verify.triton_cpu.targets import TARGETS, Target
 
 KERNEL_SECONDS = 120.0
@@ -84,8 +85,10 @@ def compile_recorded(
     What does not compile, ends its process or takes longer than `seconds` is a report with an `error`, and
     the rest goes on. A kernel over a limit, or that spills more than `spill_limit` bytes a thread (None: any
     number), is compiled in other configurations too. `store` answers for what was compiled before, by the
-    kernel's text and that of all it calls. `answered` hears of each report as it comes. Deterministic but for
-    `seconds` and what the machine had no time or memory for.
+    kernel's text and that of all it calls. `answered` hears of each report as it comes,
+    still without its census. Deterministic but for
+    `seconds` and what the machine had no time or memory for. Raises ToolError where the disassembler does not
+    answer.
     """
     tasks = [
         _Task(launch=launch, key=key, count=count, target=target, census=census, spill_limit=spill_limit)
@@ -98,16 +101,31 @@ def compile_recorded(
         if report is not None:
             found[index] = report
     waiting = [index for index in range(len(tasks)) if index not in found]
-    for index, report, lasting in _compile(tasks, waiting, min(processes, len(waiting)), seconds):
+    lasting: list[int] = []
+    codes: dict[int, bytes] = {}
+    for index, report, code, same in _compile(tasks, waiting, min(processes, len(waiting)), seconds):
         found[index] = report
-        if store is not None and lasting:
-            store.put("recorded", _store_key(tasks[index]), report.to_json())
+        codes |= {index: code} if code else {}
+        lasting += [index] if same else []
         if answered is not None:
             answered(report)
+    _count(tasks, found, codes)
+    if store is not None:
+        for index in lasting:
+            store.put("recorded", _store_key(tasks[index]), found[index].to_json())
     return [
         found[index].placed(line=private.source_of(task.launch.kernel)[1], launches=task.count)
         for index, task in enumerate(tasks)
     ]
+
+
+def _count(tasks: Sequence[_Task], found: dict[int, CompileReport], codes: Mapping[int, bytes]) -> None:
+    """The census of every kernel that has machine code, in one run of the disassembler for each target."""
+    for target in TARGETS:
+        indices = [index for index in sorted(codes) if tasks[index].target == target]
+        censuses = disassembled_census([codes[index] for index in indices], target)
+        for index, census in zip(indices, censuses, strict=True):
+            found[index] = replace(found[index], census=census)
 
 
 def distinct_launches(launches: Iterable[LaunchLike]) -> dict[str, tuple[LaunchLike, int]]:
@@ -167,8 +185,8 @@ def _described(value: Any, *, constant: bool, fixed: bool) -> str:
 
 def _compile(
     tasks: Sequence[_Task], waiting: Sequence[int], processes: int, seconds: float
-) -> Iterable[tuple[int, CompileReport, bool]]:
-    """(index, report, whether it would be the same again) in the order in which they are done."""
+) -> Iterable[tuple[int, CompileReport, bytes, bool]]:
+    """(index, report, machine code, whether it would be the same again) in the order of their ends."""
     if not waiting:
         return
     left = list(reversed(waiting))
@@ -193,9 +211,10 @@ def _compile(
             late = [one for one, child in children.items() if child.deadline <= time.monotonic()]
             for connection in dict.fromkeys([*ready, *late]):
                 child = children.pop(connection)  # type: ignore[call-overload]  # wait() returns what it got
-                index, report, problem = child.answer(seconds)
-                yield index, report or _failed(tasks[index], problem), report is not None
-                begin(None if report is None else child)
+                index, answer, problem = child.answer(seconds)
+                report, code = answer or (_failed(tasks[index], problem), b"")
+                yield index, report, code, answer is not None
+                begin(None if answer is None else child)
 
 
 class _Child:
@@ -218,11 +237,12 @@ class _Child:
         with contextlib.suppress(OSError):  # it is gone; `answer` says how
             self.connection.send(index)
 
-    def answer(self, seconds: float) -> tuple[int, CompileReport | None, str]:
-        """(index, report, "") or, the process having ended, (index, None, what happened)."""
+    def answer(self, seconds: float) -> tuple[int, tuple[CompileReport, bytes] | None, str]:
+        """(index, report and machine code, "") or, the process having ended, (index, None, what happened)."""
         if self.connection.poll():
             try:
-                return self._index, CompileReport.from_json(self.connection.recv()), ""
+                data, code = self.connection.recv()
+                return self._index, (CompileReport.from_json(data), code), ""
             except (EOFError, OSError, ReportError):
                 self._process.join(timeout=5)
                 said = self._log.read_text(errors="replace").strip()[-400:] if self._log.exists() else ""
@@ -261,14 +281,15 @@ def _serve(connection: Connection, tasks: Sequence[_Task], scratch: str, log: st
         while not connection.poll(5.0):
             if os.getppid() != parent:
                 return
-        connection.send(_one(tasks[connection.recv()], scratch).to_json())
+        report, code = _one(tasks[connection.recv()], scratch)
+        connection.send((report.to_json(), code))
 
 
-def _one(task: _Task, scratch: str) -> CompileReport:
+def _one(task: _Task, scratch: str) -> tuple[CompileReport, bytes]:
     launch = task.launch
 
-    def compiled(warps: int, stages: int, *, census: bool = False) -> CompileReport:
-        return compile_launch(
+    def compiled(warps: int, stages: int, *, census: bool = False) -> tuple[CompileReport, bytes]:
+        return compile_code(
             launch.kernel,
             launch.arguments,
             num_warps=warps,
@@ -279,8 +300,9 @@ def _one(task: _Task, scratch: str) -> CompileReport:
             census=census,
         )
 
-    report = compiled(launch.num_warps, launch.num_stages, census=task.census)
-    return advised(report, compiled, spill_limit=task.spill_limit)
+    report, code = compiled(launch.num_warps, launch.num_stages, census=task.census)
+    found = advised(report, lambda warps, stages: compiled(warps, stages)[0], spill_limit=task.spill_limit)
+    return found, code
 
 
 # ------------------------------------------------------------------------------------------------------ store

@@ -155,7 +155,7 @@ class CompileReport:
             dots=tuple(_dot(row) for row in _list(data["dots"], "dots")),
             index=_counts(data["index"], "index"),
             tensor_units=_counts(data["tensor_units"], "tensor_units"),
-            census=_census(data["census"]),
+            census=census_from_json(data["census"]),
             warnings=tuple(
                 _text(text, "warnings", MESSAGE_CHARACTERS) for text in _list(data["warnings"], "warnings")
             ),
@@ -250,7 +250,8 @@ def _advice(value: Any) -> Advice:
     return Advice(tried=tuple(tried), text=_text(data["text"], "advice", MESSAGE_CHARACTERS))
 
 
-def _census(value: Any) -> dict[str, dict[str, int]] | None:
+def census_from_json(value: Any) -> dict[str, dict[str, int]] | None:
+    """A census from untrusted JSON. Raises ReportError."""
     if value is None:
         return None
     groups = _object(value, "census")

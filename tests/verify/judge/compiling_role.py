@@ -18,6 +18,8 @@ class Handler:
     def handle(
         self, method: str, header: Mapping[str, Any], blobs: Sequence[memoryview]
     ) -> tuple[dict[str, Any], list[bytes]]:
+        if method == "census":
+            return {"censuses": [json.loads(bytes(blob)) for blob in blobs]}, []
         launch = header["launch"]
         act = dict(self._script[launch["kernel"]])
         if act.pop("dies", False):
@@ -25,6 +27,7 @@ class Handler:
         time.sleep(act.pop("seconds", 0.0))
         if "raw" in act:
             return {"report": act["raw"]}, []
+        counted = act.pop("census", None)
         stages, warps = launch["num_stages"], launch["num_warps"]
         made = CompileReport(
             kernel=act.pop("kernel", launch["kernel"]),
@@ -35,7 +38,8 @@ class Handler:
             spill_bytes=act.pop("spill", 0) // warps,
             **act,
         )
-        return {"report": made.to_json()}, []
+        code = json.dumps(counted).encode()
+        return {"report": made.to_json()}, [code] if header["census"] and counted is not None else []
 
 
 def open(source: bytes) -> Handler:

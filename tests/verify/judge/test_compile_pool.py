@@ -38,11 +38,12 @@ def run(
     target: Target = "sm_90",
     seconds: float = 60.0,
     workers: int = 1,
+    census: bool = False,
 ) -> tuple[Job, dict[str, Answer]]:
     job = Job(shape=SHAPE, target=target, kernels=tuple(kernel(name) for name in script))
     pool = CompilePool(server, LIMITS, seconds=seconds)
     try:
-        pool.add(job.units(json.dumps(script).encode()))
+        pool.add(job.units(json.dumps(script).encode(), census=census))
         answers = pool.result(workers=workers)
     finally:
         pool.close()
@@ -116,6 +117,21 @@ def test_an_answer_of_no_known_form_is_a_failure(server: Server, lie: dict[str, 
     assert isinstance(answers["lies"], Failure)
     assert isinstance(answers["honest"], CompileReport)
     assert findings(job, answers)[0].startswith("CMP-FAILED lies: ")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_census_comes_back_to_its_kernel(server: Server, workers: int) -> None:
+    counts = {name: {"float": {"FFMA": at}} for at, name in enumerate(("a", "b", "c"), 1)}
+    script: dict[str, Any] = {name: {"census": count} for name, count in counts.items()}
+    script |= {"dies": {"dies": True}, "none": {}}
+    _, answers = run(server, script, workers=workers, census=True)
+    got = {name: answer.census for name, answer in answers.items() if isinstance(answer, CompileReport)}
+    assert got == {**counts, "none": None}
+    _, answers = run(server, {"a": {"census": counts["a"]}, "b": {"census": {"lie": {}}}}, census=True)
+    for answer in answers.values():
+        assert isinstance(answer, CompileReport)
+        assert answer.census is None
+        assert answer.warnings[0].startswith("no census: ")
 
 
 def test_errors_are_made_printable(server: Server) -> None:

@@ -91,7 +91,7 @@ def test_tensor_units_are_told_apart() -> None:
 
 
 def test_machine_code_is_counted_by_unit_and_width() -> None:
-    found = sass_census(SASS)
+    (found,) = sass_census(SASS, [1 << 20])
     assert found["tensor core"] == {"HGMMA.64x64x16.F32.BF16": 1, "HMMA.16816.F32.BF16": 1, "UTCHMMA": 1}
     assert found["special"] == {"MUFU.EX2": 1}
     assert found["global"] == {"LDG.128": 1, "LDG.16": 1, "STG.32": 1}
@@ -104,6 +104,15 @@ def test_machine_code_is_counted_by_unit_and_width() -> None:
     assert found["atomic"] == {"RED": 1}
     assert found["all"] == {"total": 19}
     assert list(found) == [group for group in GROUPS if group in found]
+
+
+def test_kernels_behind_one_another_are_told_apart_by_their_length() -> None:
+    first, second, rest = sass_census(SASS, [0x20, 0x10, 1 << 20])
+    assert first == {"all": {"total": 2}}
+    assert second == {"tensor core": {"HGMMA.64x64x16.F32.BF16": 1}, "all": {"total": 1}}
+    assert rest["all"] == {"total": 16}
+    assert sass_census(SASS, [0x20]) == [first]
+    assert sass_census("", []) == []
 
 
 def test_amd_assembly_is_counted_in_the_same_groups() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.verify.triton_cpu.kernels import SOURCE
 from verify.triton_cpu import recorded
-from verify.triton_cpu.compile import CompilePointer, CompileReport
+from verify.triton_cpu.compile import CompilePointer, CompileReport, compile_launch
 from verify.triton_cpu.launch import load_kernels
 from verify.triton_cpu.recorded import RecordedLaunch, compile_recorded, distinct_launches, specialisation_key
 from verify.triton_cpu.report_store import ReportStore
@@ -32,13 +32,13 @@ def add(n: Any = 64, *, block: int = 64, warps: int = 4, **changes: Any) -> Reco
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiler that answers at once, dies for blocks of 128 and never ends for blocks of 256."""
 
-    def compiled(kernel: Any, arguments: Any, **settings: Any) -> CompileReport:
+    def compiled(kernel: Any, arguments: Any, **settings: Any) -> tuple[CompileReport, bytes]:
         if arguments["BLOCK"] == 128:
             os.write(2, b"LLVM ERROR: Cannot select")
             os.abort()
         if arguments["BLOCK"] == 256:
             time.sleep(60)
-        return CompileReport(
+        report = CompileReport(
             kernel=kernel.fn.__name__,
             target=settings["target"],
             num_warps=settings["num_warps"],
@@ -46,15 +46,33 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
             registers=arguments["BLOCK"],
             shared_bytes=100_000 * settings["num_stages"] if arguments["BLOCK"] == 512 else 0,
         )
+        return report, b""
 
-    monkeypatch.setattr(recorded, "compile_launch", compiled)
+    monkeypatch.setattr(recorded, "compile_code", compiled)
 
 
-def test_real_kernels_compile_in_other_processes() -> None:
-    (report,) = compile_recorded([add(64), add(128)], ("sm_90",))
-    assert (report.error, report.kernel, report.launches) == (None, "vector_add", 2)
-    assert report.registers > 0
-    assert report.line == KERNELS["vector_add"].starting_line_number
+def test_real_kernels_compile_in_other_processes(tmp_path: Path) -> None:
+    launches = [add(64), add(128), add(65, block=1024)]
+    reports = compile_recorded(launches, ("sm_90", "gfx942"), census=True)
+    assert [(report.error, report.kernel, report.launches) for report in reports] == [
+        *[(None, "vector_add", 2)] * 2,
+        *[(None, "vector_add", 1)] * 2,
+    ]
+    for report in reports:
+        assert report.registers > 0
+        assert report.line == KERNELS["vector_add"].starting_line_number
+        assert report.census is not None
+        assert report.census["global"]
+    alone = compile_launch(
+        launches[2].kernel,
+        launches[2].arguments,
+        num_warps=4,
+        num_stages=3,
+        target="sm_90",
+        scratch=str(tmp_path),
+        census=True,
+    )
+    assert alone.census == reports[2].census != reports[0].census
 
 
 @pytest.mark.parametrize(
