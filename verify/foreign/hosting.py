@@ -1,0 +1,89 @@
+"""The one place where foreign code meets the host: settings in, events and launches out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import triton
+
+from verify.triton_cpu.host import Host, Options, attach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something wrong with memory: `file` and `line` in the library, `offset` in elements of `buffer`, an
+    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program.
+    """
+
+    kind: str
+    kernel: str
+    file: str
+    line: int
+    buffer: str = ""
+    offset: int = 0
+    program: tuple[int, int, int] | None = None
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """What a run left behind; filled when the context ends."""
+
+    events: list[Event] = field(default_factory=list)
+    launches: list[Any] = field(default_factory=list)
+    float_atomics: bool = False
+
+
+@contextlib.contextmanager
+def watched(
+    *, poison: int, exact: bool, order: Literal["forward", "reverse"], sanitizer: bool
+) -> Iterator[Watch]:
+    """Launches in the context run in the interpreter.
+
+    `exact` makes float32 dots IEEE where the kernel leaves the precision open, whose default is TF32.
+    """
+    watch = Watch()
+    options = Options(poison=poison, order=order, sanitize=sanitizer, record=True)
+    before = triton.knobs.language.fp32_default
+    try:
+        triton.knobs.language.fp32_default = "ieee" if exact else None
+        with attach(options) as host:
+            try:
+                yield watch
+            finally:
+                _collect(watch, host)
+    finally:
+        triton.knobs.language.fp32_default = before
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Libraries ask for the device when they are imported."""
+    with attach(Options(sanitize=False)):
+        yield
+
+
+def _collect(watch: Watch, host: Host) -> None:
+    launches = host.recording.launches
+    files = {one.kernel.__name__: Path(one.kernel.fn.__code__.co_filename).name for one in launches}
+    watch.launches = list(launches)
+    watch.events = [
+        Event(
+            kind=event.kind,
+            kernel=event.kernel,
+            file=files.get(event.kernel, ""),
+            line=event.line,
+            buffer=event.buffer,
+            offset=event.offset,
+            program=event.program,
+        )
+        for event in host.events
+    ]
+    watch.events += [
+        Event(kind="never-written read", kernel=f"torch.{read.operator}", file=Path(read.file).name, line=read.line)
+        for read in host.torch_reads
+    ]
+    watch.float_atomics = any(row.float_atomics for row in host.counters.kernels.values())
