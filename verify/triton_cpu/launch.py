@@ -7,7 +7,7 @@ import builtins
 import linecache
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import FrameType
 from typing import Any, Literal
@@ -28,6 +28,7 @@ __all__ = [
     "Counters",
     "KernelError",
     "PointerArg",
+    "Prepared",
     "WorkLimitExceeded",
     "WorkLimits",
     "load_kernels",
@@ -50,7 +51,14 @@ class PointerArg:
         return self.buffer.base + self.byte_offset
 
 
-Argument = PointerArg | int | float | bool | str | None
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An argument that says by itself what the kernel receives; `make` is called once for each launch."""
+
+    make: Callable[[], Any]
+
+
+Argument = PointerArg | Prepared | int | float | bool | str | None
 Order = Literal["forward", "reverse"] | tuple[int, ...]
 
 
@@ -187,6 +195,8 @@ def _import(
 
 
 def _argument(value: Argument, *, constant: bool, fixed: bool) -> Any:
+    if isinstance(value, Prepared):
+        return value.make()
     if isinstance(value, PointerArg):
         dtype = core.pointer_type(TYPES[value.dtype])
         return core.tensor(Handle(np.array([value.address], np.int64), dtype, value.buffer), dtype)
