@@ -1,2 +1,2 @@
 """x"""
-TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
+TARGETS = ()

@@ -125,3 +125,8 @@ def causal_attention(
         scores = torch.cat([scores, extra], dim=-1)
     weights = torch.softmax(scores, dim=-1)[..., :length]
     return torch.einsum("bhij,bjhv->bihv", weights, values)
+
+
+def unit_length(x: Any, eps: float = 1e-6) -> Any:
+    """Rows over their lengths, with `eps` under the root."""
+    return x * torch.rsqrt((x * x).sum(-1, keepdim=True) + eps)

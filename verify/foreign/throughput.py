@@ -1,1 +1,4 @@
 """x"""
+def estimate(spec, case):
+    from verify.foreign.cases import Outcome
+    return Outcome(), {}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from fla.ops.simple_gla import chunk_simple_gla
 
-from verify.foreign.fla_cases import CASES, COMPILE, PROPERTIES, recurrent_inputs, recurrent_outputs
+from verify.foreign.fla_cases import CASES, COMPILE, PROPERTIES, SLACK, SLACK_WHY, STATE, WITH_STATE, recurrent_inputs, recurrent_outputs
 from verify.foreign.references import linear_state
 from verify.foreign.spec import Case, Input, Spec
 
@@ -68,7 +68,15 @@ SPEC = Spec(
         *CASES("g"),
         Case(name="no gate", sizes={"B": 1, "T": 70, "H": 1, "K": 16, "V": 16, "N": 1}),
         Case(name="fixed decay", sizes={"B": 1, "T": 70, "H": 2, "K": 16, "V": 16, "N": 1}, given=("g_gamma",)),
+        Case(
+            name="state with values first",
+            sizes={"B": 1, "T": 70, "H": 2, "K": 16, "V": 16, "N": 1},
+            given=("g", *WITH_STATE),
+            options={**STATE, "state_v_first": True},
+        ),
     ),
+    slack=SLACK,
+    slack_why=SLACK_WHY,
     properties=PROPERTIES("g", chunks=("chunk_size", (16, 32))),
     compile_case=COMPILE("g"),
 )
