@@ -114,13 +114,13 @@ def run(
 
 
 def _dual(given: Given, output: Any) -> Any:
-    """The cotangent in the output's own dtype, which is what autograd asks for."""
-    view = given.view
+    """The cotangent in the output's own dtype and, for a scalar, shape, which is what autograd asks for."""
+    view = given.view if output.dim() else given.view.reshape(())
     return view if view.dtype == output.dtype else view.to(output.dtype)
 
 
 def _keep(ran: Ran, name: str, tensor: Any) -> None:
-    ran.results[name] = np.array(tensor.detach().to(torch.float64).numpy())
+    ran.results[name] = np.atleast_1d(np.array(tensor.detach().to(torch.float64).numpy()))
     ran.dtypes[name] = str(tensor.dtype).removeprefix("torch.")
 
 

@@ -72,7 +72,7 @@ def evaluate(
         found = torch.autograd.grad(
             [output for output, _ in used],
             [given[name] for name in moving],
-            [torch.from_numpy(np.array(values)).to(output.dtype) for output, values in used],
+            [torch.from_numpy(np.array(w)).reshape(output.shape).to(output.dtype) for output, w in used],
             allow_unused=True,
         )
         for name, gradient in zip(moving, found, strict=True):
@@ -103,7 +103,8 @@ def outputs_of(spec: Spec, case: Case, returned: Any) -> dict[str, Any]:
 
 
 def _array(tensor: Any) -> Float64:
-    return np.array(tensor.detach().to(torch.float64).numpy())
+    """As float64; a scalar has shape (1,), as the tolerance's windows want it."""
+    return np.atleast_1d(np.array(tensor.detach().to(torch.float64).numpy()))
 
 
 def known(spec: Spec, case: Case, tensors: Mapping[str, Tensor], dtype: str, *, label: str = "") -> Known:

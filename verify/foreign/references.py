@@ -130,3 +130,8 @@ def causal_attention(
 def unit_length(x: Any, eps: float = 1e-6) -> Any:
     """Rows over their lengths, with `eps` under the root."""
     return x * torch.rsqrt((x * x).sum(-1, keepdim=True) + eps)
+
+
+def expand_groups(x: Any, heads: int) -> Any:
+    """(B, T, G, D) -> (B, T, heads, D): each group serves heads / G neighbouring heads."""
+    return x.repeat_interleave(heads // x.shape[-2], dim=-2)
