@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The judge's command line: check, show, replay, explain, bench, time, gate, refresh, foreign.
+=======
+"""The judge's command line: check, show, replay, explain, compile, bench, time, gate, refresh.
+>>>>>>> w-compile
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from verify import rules
+from verify.compile_cli import compile_mechanisms
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
 from verify.foreign import cli as foreign
 
@@ -209,6 +214,9 @@ def replay(
         found.draw(png)
     emit(found.document, lambda: found.lines, as_json, output)
     raise Stop(REJECTED if found.failed else OK, found.summary)
+
+
+app.command(name="compile")(compile_mechanisms)
 
 
 @app.command()

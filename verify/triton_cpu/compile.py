@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import tempfile
 import time
 import warnings
@@ -19,10 +18,16 @@ from typing import Any
 import torch
 
 from verify.triton_cpu import private
+from verify.triton_cpu.census import amd_census, sass_census
 from verify.triton_cpu.handles import TYPES
 from verify.triton_cpu.launch import PointerArg
 from verify.triton_cpu.private import GPUTarget, JITFunction
-from verify.triton_cpu.resources import Resources, Target, ToolError, amd_resources, nvidia_resources
+from verify.triton_cpu.program import amd_tensor_units, dots, index_widths, tensor_units
+from verify.triton_cpu.report import MESSAGE_CHARACTERS, CompileReport
+from verify.triton_cpu.resources import ToolError, amd_resources, disassemble, ptxas_resources, run_ptxas
+from verify.triton_cpu.targets import Target
+
+__all__ = ["CompileArgument", "CompilePointer", "CompileReport", "compile_launch", "gpu_target"]
 
 _GPU: dict[Target, GPUTarget] = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -36,7 +41,6 @@ _TORCH: dict[str, torch.dtype] = {
     "float8e4nv": torch.float8_e4m3fn,
     "float8e5": torch.float8_e5m2,
 }
-_MESSAGE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,28 +54,6 @@ class CompilePointer:
 
 
 CompileArgument = CompilePointer | PointerArg | int | float | bool | str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompileReport:
-    """One kernel on one target. `error` is None where it compiled; the numbers are 0 where it did not.
-
-    Bytes of `shared_bytes` are per block, `stack_bytes` and `spill_bytes` per thread. `dot_precision` holds
-    the input precision of every dot with float32 operands ("ieee", "tf32", ...); it is empty where there is
-    none.
-    """
-
-    kernel: str
-    target: Target
-    num_warps: int
-    num_stages: int
-    shared_bytes: int = 0
-    registers: int = 0
-    stack_bytes: int = 0
-    spill_bytes: int = 0
-    dot_precision: frozenset[str] = frozenset()
-    seconds: float = 0.0
-    error: str | None = None
 
 
 class _Tensor:
@@ -108,21 +90,32 @@ class _Driver:
         return torch.device("cpu")
 
 
+def gpu_target(target: Target) -> GPUTarget:
+    """The target in Triton's words."""
+    return _GPU[target]
+
+
 @contextlib.contextmanager
-def _compiling_for(target: Target, scratch: str | None) -> Iterator[None]:
-    """Triton's driver, cache and temporary files, all put back on the way out; compiler prints go nowhere."""
+def _compiling_for(target: Target, scratch: str | None) -> Iterator[io.StringIO]:
+    """Triton's driver, cache and temporary files, all put back on the way out.
+
+    What the compiler prints goes into the buffer: a kernel's `static_print`, then the assembler's log.
+    """
     folder = scratch or os.environ.get("TRITON_CACHE_DIR")
     old_driver, old_temporary = private.swap_driver(_Driver(_GPU[target])), tempfile.tempdir
     old_cache = private.set_cache_directory(folder) if folder else None
+    old_log = private.keep_assembler_log(True)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = folder
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            yield printed
     finally:
         private.swap_driver(old_driver)
+        private.keep_assembler_log(old_log)
         tempfile.tempdir = old_temporary
         if old_cache is not None:
             private.set_cache_directory(old_cache)
@@ -137,15 +130,6 @@ def _argument(value: CompileArgument) -> Any:
     return value
 
 
-def _float32_dot_precision(ttir: str) -> frozenset[str]:
-    found = set()
-    for line in ttir.splitlines():
-        if "tt.dot " in line and re.search(r":\s*tensor<[\dx]*xf32>\s*\*", line):
-            named = re.search(r"inputPrecision\s*=\s*(\w+)", line)
-            found.add(named.group(1).lower() if named else "ieee")
-    return frozenset(found)
-
-
 def _explain(error: BaseException) -> str:
     parts: list[str] = []
     current: BaseException | None = error
@@ -154,59 +138,88 @@ def _explain(error: BaseException) -> str:
         if text not in parts:
             parts.append(text)
         current = current.__cause__
-    return " <- ".join(parts)[-_MESSAGE_CHARACTERS:]
+    return " <- ".join(parts)[-MESSAGE_CHARACTERS:]
 
 
 def compile_launch(
     kernel: JITFunction,
     arguments: Mapping[str, CompileArgument],
     *,
-    num_warps: int,
-    num_stages: int,
+    num_warps: int | None,
+    num_stages: int | None,
     target: Target,
+    options: Mapping[str, Any] | None = None,
     scratch: str | None = None,
+    census: bool = False,
 ) -> CompileReport:
     """Compile one launch's specialisation; a compiler's refusal is the report's `error`, never an exception.
 
     Integers equal to 1 or divisible by 16 and pointer alignment specialise as Triton's binder decides.
-    `scratch` (default: $TRITON_CACHE_DIR) holds the compiled cache and all temporary files; nothing else is
-    written.
+    `num_warps` and `num_stages` of None are the compiler's own; `options` are the other launch options
+    (num_ctas, maxnreg, waves_per_eu, ...): a target ignores, and the report names, those that it does not
+    know. `census` also counts instructions, which takes NVIDIA's disassembler 0.3 s. `scratch` (default:
+    $TRITON_CACHE_DIR) holds the compiled cache and all temporary files; nothing else is written. Raises
+    ToolError where an assembler of the Triton wheel does not answer.
     """
     started = time.perf_counter()
-    name = private.captured_source(kernel).__name__
-
-    def report(
-        resources: Resources | None, shared: int, precision: frozenset[str], error: str | None
-    ) -> CompileReport:
-        got = resources or Resources(registers=0, stack_bytes=0, spill_bytes=0)
-        return CompileReport(
-            kernel=name,
-            target=target,
-            num_warps=num_warps,
-            num_stages=num_stages,
-            shared_bytes=shared,
-            registers=got.registers,
-            stack_bytes=got.stack_bytes,
-            spill_bytes=got.spill_bytes,
-            dot_precision=precision,
-            seconds=time.perf_counter() - started,
-            error=error,
-        )
-
-    with _compiling_for(target, scratch):
+    known = private.compile_options(_GPU[target])
+    wanted = {name: value for name, value in (options or {}).items() if value is not None}
+    kept = {name: value for name, value in wanted.items() if name in known}
+    chosen = {"num_warps": num_warps, "num_stages": num_stages}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    found: dict[str, Any] = {}
+    with _compiling_for(target, scratch) as printed:
         private.clear_compiled(kernel)
         try:
             values = {key: _argument(value) for key, value in arguments.items()}
-            compiled = kernel.warmup(grid=(1, 1, 1), num_warps=num_warps, num_stages=num_stages, **values)
-            shared, text = int(compiled.metadata.shared), compiled.asm
-            if target == "gfx942":
-                resources = amd_resources(text["amdgcn"])
-            else:
-                resources = nvidia_resources(text["cubin"], text["ptx"], target)
-            return report(resources, shared, _float32_dot_precision(text["ttir"]), None)
+            compiled = kernel.warmup(grid=(1, 1, 1), **chosen, **kept, **values)
+            found = _measure(compiled, target, printed.getvalue(), census=census)
         except (ToolError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a compiler says about a candidate is a value here
-            return report(None, 0, frozenset(), _explain(error))
+            found = {"error": _explain(error)}
         finally:
             private.clear_compiled(kernel)
+    found = {"num_warps": num_warps or 4, "num_stages": num_stages or 0} | found
+    return CompileReport(
+        kernel=private.captured_source(kernel).__name__,
+        target=target,
+        options={name: _plain(value) for name, value in sorted(kept.items())},
+        ignored=tuple(sorted(set(wanted) - known)),
+        seconds=time.perf_counter() - started,
+        **found,
+    )
+
+
+def _measure(compiled: Any, target: Target, printed: str, *, census: bool) -> dict[str, Any]:
+    """What a compiled kernel needs and holds, as fields of a report."""
+    text, metadata = compiled.asm, compiled.metadata
+    if target == "gfx942":
+        assembly = text["amdgcn"]
+        resources, units = amd_resources(assembly), amd_tensor_units(assembly)
+        counts = amd_census(assembly) if census else None
+    else:
+        # A kernel that Triton found in its cache was not assembled now, so there is no log of it.
+        assembled = "Compiling entry function" in printed
+        log = printed[printed.rfind("bytes gmem") :] if assembled else run_ptxas(text["ptx"], target)
+        resources, units = ptxas_resources(log), tensor_units(text["ptx"])
+        counts = sass_census(disassemble(text["cubin"])) if census else None
+    return {
+        "num_warps": int(metadata.num_warps),
+        "num_stages": int(metadata.num_stages),
+        "shared_bytes": int(metadata.shared),
+        "tensor_columns": int(getattr(metadata, "tmem_size", None) or 0),
+        "registers": resources.registers,
+        "stack_bytes": resources.stack_bytes,
+        "spill_bytes": resources.spill_bytes,
+        "warnings": resources.warnings,
+        "dots": dots(text["ttir"]),
+        "index": index_widths(text["ttir"]),
+        "tensor_units": units,
+        "census": counts,
+    }
+
+
+def _plain(value: Any) -> int | str | bool:
+    """An option as JSON can hold it."""
+    return value if isinstance(value, int | str) else str(value)

@@ -44,8 +44,10 @@ __all__ = [
     "atomic_name",
     "bind",
     "builtins_of",
+    "cache_key",
     "captured_source",
     "clear_compiled",
+    "compile_options",
     "constexpr_parameters",
     "core",
     "default_precision",
@@ -56,6 +58,7 @@ __all__ = [
     "is_builtin",
     "is_constexpr",
     "jit_methods",
+    "keep_assembler_log",
     "libdevice_modules",
     "library",
     "padding_is_nan",
@@ -70,6 +73,7 @@ __all__ = [
     "swap_driver",
     "tl",
     "tl_math",
+    "trust_empty_cache",
     "unwrapped",
 ]
 
@@ -176,6 +180,33 @@ def default_precision(name: str | None) -> Iterator[None]:
         if name is not None:
             triton.knobs.language.fp32_default = name
         yield
+
+
+def keep_assembler_log(keep: bool) -> bool:
+    """Have a compile print what `ptxas -v` says, after everything else; returns whether it did before."""
+    previous = bool(triton.knobs.nvidia.dump_ptxas_log)
+    triton.knobs.nvidia.dump_ptxas_log = keep
+    return previous
+
+
+@functools.cache
+def compile_options(target: GPUTarget) -> frozenset[str]:
+    """Names of the launch options that a target's compiler knows: num_warps, num_ctas, ..."""
+    parsed = triton.compiler.make_backend(target).parse_options({})
+    return frozenset(vars(parsed))
+
+
+def cache_key(kernel: JITFunction) -> str:
+    """A digest of a kernel's text and of every function and constant that it uses."""
+    return str(kernel.cache_key)
+
+
+def trust_empty_cache() -> None:
+    """Leave the contents of Triton's own files out of its cache keys: for a process whose cache is its own.
+
+    Reading them takes a third of a second in every process, and one process has one Triton.
+    """
+    triton.runtime.cache.triton_key = lambda: triton.__version__
 
 
 @functools.cache

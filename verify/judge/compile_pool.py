@@ -1,0 +1,248 @@
+"""Confined workers that compile, a few at a time, and what they answer.
+
+A worker belongs to one source. One that dies takes only the kernel with it that it was at; one that takes
+too long ends its source, whatever is left of it. Reports are checked where they arrive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from verify.plan.specialise import Specialisation
+from verify.sandbox.client import Limits, RemoteRefusal, Server, Worker, WorkerFailure
+from verify.sandbox.worker import printable
+from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES, Advice, advise
+from verify.triton_cpu.report import CompileReport, ReportError
+from verify.triton_cpu.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One kernel of one source for one target. `group` names the shape and target that it belongs to.
+
+    With `advice` a kernel that does not fit, or spills more than `spill_limit` bytes, is compiled in other
+    configurations too.
+    """
+
+    source: bytes = field(repr=False)
+    group: str
+    index: int
+    launch: Specialisation
+    target: Target
+    census: bool = False
+    advice: bool = True
+    spill_limit: int | None = SPILL_LIMIT_BYTES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """No report: the worker ended ("failed") or its source had used up its time ("timeout")."""
+
+    kind: Literal["failed", "timeout"]
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A report, with advice where there was reason for it."""
+
+    report: CompileReport
+    advice: Advice | None = None
+
+
+class CompilePool:
+    """Units in the order they were added; `start` begins with one worker, and once more with one more."""
+
+    def __init__(
+        self,
+        server: Server,
+        limits: Limits,
+        *,
+        seconds: float,
+        answered: Callable[[Unit, Answer | Failure], None] | None = None,
+    ) -> None:
+        self._seconds, self._answered = seconds, answered
+        self._waiting: deque[Unit] = deque()
+        self._held: dict[int, bytes] = {}  # thread -> the source that its worker has open
+        self._spent: dict[tuple[bytes, str], float] = {}
+        self._late: set[bytes] = set()
+        self._answers: dict[Unit, Answer | Failure] = {}
+        self._workers = _Workers(server, limits)
+        self._threads = ThreadPoolExecutor(thread_name_prefix="compile")
+        self._futures: list[Future[None]] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def add(self, units: Sequence[Unit]) -> None:
+        """More units, after those that wait."""
+        with self._lock:
+            self._waiting.extend(units)
+
+    def start(self, workers: int = 1) -> None:
+        """See that so many workers are at it, as long as anything waits."""
+        with self._lock:
+            alive = sum(1 for future in self._futures if not future.done())
+            missing = min(workers - alive, len(self._waiting))
+            self._futures += [self._threads.submit(self._run) for _ in range(missing)]
+
+    def result(self, workers: int = 2) -> dict[Unit, Answer | Failure]:
+        """Wait until nothing is left: what came of every unit. Raises what broke a thread."""
+        while True:
+            self.start(workers)
+            for future in self._futures:
+                future.result()
+            if not self._waiting:
+                return dict(self._answers)
+
+    def close(self) -> None:
+        """Stop compiling, finished or not."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+        self._workers.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self) -> None:
+        hand = _Hand(self._workers)
+        try:
+            while (unit := self._take(hand.source)) is not None:
+                answer = self._compile(hand, unit)
+                with self._lock:
+                    if self._closed:
+                        return
+                    self._answers[unit] = answer
+                if self._answered is not None:
+                    self._answered(unit, answer)
+        finally:
+            hand.drop()
+            with self._lock:
+                self._held.pop(threading.get_ident(), None)
+
+    def _take(self, mine: bytes | None) -> Unit | None:
+        """The next unit: of the source whose worker is here, else of one that nobody has, else any."""
+        with self._lock:
+            others = set(self._held.values()) - ({mine} if mine is not None else set())
+            ranked = (
+                [unit for unit in self._waiting if unit.source == mine][:1]
+                or [unit for unit in self._waiting if unit.source not in others][:1]
+                or list(self._waiting)[:1]
+            )
+            if not ranked:
+                return None
+            self._waiting.remove(ranked[0])
+            self._held[threading.get_ident()] = ranked[0].source
+            return ranked[0]
+
+    def _compile(self, hand: _Hand, unit: Unit) -> Answer | Failure:
+        began = time.monotonic()
+        budget = (unit.source, unit.group)
+        deadline = began + self._seconds - self._spent.get(budget, 0.0)
+        try:
+            if unit.source in self._late:
+                return self._give_up(unit)
+            report = hand.ask(unit, unit.launch, deadline)
+
+            def again(warps: int, stages: int) -> CompileReport:
+                other = replace(unit.launch, num_warps=warps, num_stages=stages)
+                return hand.ask(unit, other, deadline)
+
+            found = advise(report, again, spill_limit=unit.spill_limit) if unit.advice else None
+            return Answer(report=report, advice=found)
+        except _Late:
+            return self._give_up(unit)
+        except WorkerFailure as failure:
+            if failure.kind == "timeout":
+                return self._give_up(unit)
+            return Failure(kind="failed", detail=f"{failure}")
+        except (RemoteRefusal, ReportError) as failure:
+            return Failure(kind="failed", detail=f"{failure}")
+        finally:
+            with self._lock:
+                self._spent[budget] = self._spent.get(budget, 0.0) + time.monotonic() - began
+
+    def _give_up(self, unit: Unit) -> Failure:
+        self._late.add(unit.source)
+        return Failure(
+            kind="timeout", detail=f"expected all kernels within {self._seconds:g} s of compiling, got no end"
+        )
+
+
+class _Late(Exception):
+    """A group has used up its time."""
+
+
+class _Workers:
+    """Every worker that lives, so that all can be ended at once."""
+
+    def __init__(self, server: Server, limits: Limits) -> None:
+        self._server, self._limits = server, limits
+        self._living: set[Worker] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def open(self, source: bytes) -> Worker:
+        worker = self._server.worker("compile", source=source, limits=self._limits)
+        with self._lock:
+            self._living.add(worker)
+            closed = self._closed
+        if closed:
+            worker.kill()
+        return worker
+
+    def end(self, worker: Worker) -> None:
+        with self._lock:
+            self._living.discard(worker)
+        worker.kill()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            living = tuple(self._living)
+        for worker in living:
+            worker.kill()
+
+
+class _Hand:
+    """The one worker of a thread, opened again for another source and after it has died."""
+
+    def __init__(self, workers: _Workers) -> None:
+        self._workers = workers
+        self._worker: Worker | None = None
+        self.source: bytes | None = None
+
+    def ask(self, unit: Unit, launch: Specialisation, deadline: float) -> CompileReport:
+        """The report on one specialisation. Raises WorkerFailure, RemoteRefusal, ReportError or _Late."""
+        if time.monotonic() > deadline:
+            raise _Late
+        if self._worker is None or self.source != unit.source:
+            self.drop()
+            self._worker, self.source = self._workers.open(unit.source), unit.source
+        try:
+            header, blobs = self._worker.call(
+                "compile", {"launch": launch.to_json(), "target": unit.target, "census": unit.census}
+            )
+        except WorkerFailure:
+            self.drop()
+            raise
+        if blobs or set(header) != {"report"}:
+            raise ReportError(f"expected one report, got {sorted(header)} and {len(blobs)} blobs")
+        report = CompileReport.from_json(header["report"])
+        if (report.kernel, report.target) != (launch.kernel, unit.target):
+            raise ReportError(f"expected a report on {launch.kernel}, got one on {printable(report.kernel)}")
+        return replace(
+            report,
+            error=None if report.error is None else printable(report.error),
+            warnings=tuple(printable(text) for text in report.warnings),
+        )
+
+    def drop(self) -> None:
+        """End the worker, if there is one."""
+        if self._worker is not None:
+            self._workers.end(self._worker)
+        self._worker, self.source = None, None
