@@ -28,6 +28,7 @@ from verify.triton_cpu.handles import (
 from verify.triton_cpu.libdevice import call_device_function
 from verify.triton_cpu.memory import Arena
 from verify.triton_cpu.private import tl
+from verify.triton_cpu.ptx import run_inline
 
 _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
     "add": np.add,
@@ -325,6 +326,26 @@ class Builder(Elementwise, private.InterpreterBuilder):
             result.scalar,
         )
 
+    def create_inline_asm(
+        self,
+        text: str,
+        constraints: str,
+        arguments: Sequence[Handle],
+        results: Sequence[Any],
+        _pure: bool,
+        pack: int,
+    ) -> InlineResults:
+        data = np.broadcast_arrays(*(format_of(x.dtype).encode(x.data) for x in arguments))
+        self.work.elementwise_flops += data[0].size
+        forms = [format_of(kind) for kind in results]
+        raw = run_inline(text, constraints, data, [form.raw for form in forms], pack)
+        return InlineResults(
+            [
+                Handle(form.decode(values), kind.scalar)
+                for form, values, kind in zip(forms, raw, results, strict=True)
+            ]
+        )
+
     def create_assume(self, condition: Handle) -> None:
         if not condition.data.all():
             raise ValueError("expected the condition of tl.assume to hold, got false")
@@ -339,6 +360,16 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def get_cache_policy(self, *_arguments: Any) -> None:
         """Cache hints change no value."""
+
+
+class InlineResults:
+    """The values of one inline assembly, as the compiler's operation shows them."""
+
+    def __init__(self, handles: list[Handle]) -> None:
+        self._handles = handles
+
+    def get_result(self, at: int) -> Handle:
+        return self._handles[at]
 
 
 def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
