@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh, foreign.
-=======
-"""The judge's command line: check, show, replay, explain, compile, bench, time, gate, refresh.
->>>>>>> w-compile
+"""The judge's command line: check, show, replay, explain, compile, bench, time, gate, refresh, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.

@@ -64,10 +64,28 @@ class Verdict:
         lines = [f"{self.path}: {self.decision} (trust: vendor)", *([f"  {marks}"] if marks else [])]
         lines += [f"  {problem}" for problem in self.problems]
         lines += [f"  {stage} skipped: {reason}" for stage, reason in self.skipped.items()]
-        lines += [f"  {note.render(self.described.get('name', self.path))}" for note in self.notes[:SHOWN]]
-        if len(self.notes) > SHOWN:
-            lines.append(f"  ... and {len(self.notes) - SHOWN} more; --json has them all")
+        groups = grouped(self.notes)
+        lines += [f"  {line}" for group in groups[:SHOWN] for line in group_lines(group)]
+        if len(groups) > SHOWN:
+            lines.append(f"  ... and {len(groups) - SHOWN} more kinds of findings; --json has them all")
         return lines + [f"  no longer seen: {text}" for text in self.stale]
+
+
+def grouped(notes: Sequence[Note]) -> list[list[Note]]:
+    """Notes of one cause together: one explanation, or the same rule about the same result or place."""
+    found: dict[tuple[str, ...], list[Note]] = {}
+    for note in notes:
+        subject = note.message.split(":", 1)[0].split("[", 1)[0] if note.kind is None else note.why
+        found.setdefault((note.rule, note.kind or "", subject), []).append(note)
+    return list(found.values())
+
+
+def group_lines(group: Sequence[Note]) -> list[str]:
+    """The first note of a group, how many there are, and the explanation if there is one."""
+    first, more = group[0], len(group) - 1
+    case = f" [{first.case}{f', and {more} more' if more else ''}]" if first.case else ""
+    lines = [f"{first.rule} {first.message}{case}"]
+    return lines if first.kind is None else [*lines, f"    {first.kind}: {first.why} ({first.where})"]
 
 
 def verdict_of(path: str, found: Collected, *, depth: str) -> Verdict:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import triton
-
 from verify.triton_cpu.host import Host, Options, attach
 
 
@@ -46,17 +44,18 @@ def watched(
     `exact` makes float32 dots IEEE where the kernel leaves the precision open, whose default is TF32.
     """
     watch = Watch()
-    options = Options(poison=poison, order=order, sanitize=sanitizer, record=True)
-    before = triton.knobs.language.fp32_default
-    try:
-        triton.knobs.language.fp32_default = "ieee" if exact else None
-        with attach(options) as host:
-            try:
-                yield watch
-            finally:
-                _collect(watch, host)
-    finally:
-        triton.knobs.language.fp32_default = before
+    options = Options(
+        poison=poison,
+        order=order,
+        sanitize=sanitizer,
+        record=True,
+        default_precision="ieee" if exact else None,
+    )
+    with attach(options) as host:
+        try:
+            yield watch
+        finally:
+            _collect(watch, host)
 
 
 @contextlib.contextmanager

@@ -35,10 +35,6 @@ class Note:
         """Whether its stage fails by it: an unexplained note does, and so does a defect."""
         return self.kind in (None, "defect")
 
-    def render(self, path: str) -> str:
-        text = f"{path}: {self.rule} {self.message}" + (f" [{self.case}]" if self.case else "")
-        return text if self.kind is None else f"{text}\n    {self.kind}: {self.why} ({self.where})"
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
