@@ -7,19 +7,19 @@ contents, so a kernel whose control flow depends on floating-point values is cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from verify.triton_cpu import private
 from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
+from verify.triton_cpu.grid_axes import watched_divisions
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, run_launch
 from verify.triton_cpu.memory import Arena, Buffer
 from verify.triton_cpu.private import JITFunction
-from verify.triton_cpu.sampling import Axis, Sample, digits_of, draw_sample
+from verify.triton_cpu.sampling import Sample, digits_of, draw_sample
 from verify.triton_cpu.storages import TensorView, lazy_zeros
 from verify.triton_cpu.traffic import Traffic
 
@@ -28,8 +28,6 @@ SAMPLED = 18
 
 LIMITS = WorkLimits(launches=1, programs=1 << 62, loop_steps=1 << 18)
 """For one program."""
-
-_DIVISIONS = ("create_sdiv", "create_udiv", "create_idiv", "create_srem", "create_urem")
 
 Argument = TensorView | int | float | bool | str | None
 
@@ -181,68 +179,16 @@ def _place(number: int, grid: tuple[int, int, int]) -> tuple[int, int, int]:
     return number % grid[0], number // grid[0] % grid[1], number // (grid[0] * grid[1])
 
 
-# -- the grid's axes -----------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class _Divisions:
-    """Scalar divisions of a program, in order: (dividend, divisor)."""
-
-    seen: list[tuple[int, int]] = field(default_factory=list)
+# -- which programs ------------------------------------------------------------------------------------------
 
 
 def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: WorkLimits) -> Sample:
-    """Which programs to run. A kernel that takes its program id apart by division shows the axes of its grid.
-
-    Found by watching the last program, whose ids are the largest.
-    """
+    """Which programs to run; where not all of them, the last one first shows how the grid is laid out."""
     size = launch.grid[0] * launch.grid[1] * launch.grid[2]
     if programs is None or size <= programs:
         return draw_sample([(axis,) for axis in launch.grid], max(8, size), seed)
     views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
-    with _watched() as divisions:
+    with watched_divisions(language().builder) as cuts:
         _run(launch, _Memory(views, None), size - 1, limits)
-    return draw_sample(axes_of(launch.grid, divisions.seen), programs, seed)
-
-
-def axes_of(grid: tuple[int, int, int], divisions: Sequence[tuple[int, int]]) -> list[Axis]:
-    """The grid's axes (x, y, z) as digits, from the divisions (dividend, divisor) of its last program.
-
-    `pid // 16` and `pid % 16` cut the axis at 16; what they give may be divided again. A division of another
-    number that happens to have the same value cuts as well, which costs nothing but an even spread.
-    """
-    axes = []
-    for size in grid:
-        units = {size - 1: {1}}  # value of the last program -> of what unit it counts
-        cuts: set[int] = set()
-        for dividend, divisor in divisions:
-            if dividend < 2 or divisor < 2:
-                continue
-            for unit in tuple(units.get(dividend, ())):
-                cuts.add(unit * divisor)
-                units.setdefault(dividend // divisor, set()).add(unit * divisor)
-                units.setdefault(dividend % divisor, set()).add(unit)
-        axes.append(digits_of(size, cuts))
-    return axes
-
-
-@contextmanager
-def _watched() -> Iterator[_Divisions]:
-    """Note every division of scalars while a program runs."""
-    builder, divisions = language().builder, _Divisions()
-
-    def watching(method: Callable[..., Any]) -> Callable[..., Any]:
-        def divide(lhs: Any, rhs: Any, *options: Any) -> Any:
-            if lhs.data.size == 1 and rhs.data.size == 1 and len(divisions.seen) < 1 << 12:
-                divisions.seen.append((int(lhs.data.flat[0]), int(rhs.data.flat[0])))
-            return method(lhs, rhs, *options)
-
-        return divide
-
-    for name in _DIVISIONS:
-        setattr(builder, name, watching(getattr(builder, name)))
-    try:
-        yield divisions
-    finally:
-        for name in _DIVISIONS:
-            delattr(builder, name)
+    axes = [digits_of(axis, cut) for axis, cut in zip(launch.grid, cuts, strict=True)]
+    return draw_sample(axes, programs, seed)

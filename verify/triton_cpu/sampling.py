@@ -43,14 +43,14 @@ class Sample:
     """Every program is in it, with weight 1."""
 
 
-def digits_of(size: int, divisors: Iterable[int]) -> Axis:
-    """The digits of an axis of `size` programs whose index a kernel divides by `divisors`.
+def digits_of(size: int, sizes: Iterable[int]) -> Axis:
+    """The digits of an axis of `size` programs that a kernel cuts into rows of these `sizes`.
 
-    Only divisors that divide the size and each other in turn make a digit: others do not cut the axis into
-    equal parts.
+    Only sizes that divide the axis and each other in turn make a digit: others do not cut it into equal
+    parts.
     """
     cuts = [1]
-    for cut in sorted({value for value in divisors if 1 < value < size}):
+    for cut in sorted({value for value in sizes if 1 < value < size}):
         if size % cut == 0 and cut % cuts[-1] == 0:
             cuts.append(cut)
     cuts.append(size)
@@ -81,7 +81,8 @@ def _best_draw(sizes: Sequence[int], count: int, total: float, seed: int) -> tup
     """Points (samples, digits) and their weights: the first draw of distinct points that calibrates."""
     best: tuple[int, Array, Array] | None = None
     for attempt in range(_DRAWS):
-        columns = [_column(size, count, derive(seed, "axis", attempt, axis)) for axis, size in enumerate(sizes)]
+        seeds = [derive(seed, "axis", attempt, axis) for axis in range(len(sizes))]
+        columns = [_column(size, count, own) for size, own in zip(sizes, seeds, strict=True)]
         points = np.unique(np.stack(columns, axis=1), axis=0)
         weights, exact = _calibrated(points, sizes, total)
         if not exact:
