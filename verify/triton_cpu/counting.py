@@ -1,0 +1,194 @@
+"""Count what launches do, at real sizes: a few programs run, one at a time, on memory that is hardly there.
+
+A launch is a kernel, its arguments and its grid; whatever recorded it, a plan or a library's wrapper, its
+tensors are views of storages (`verify.triton_cpu.storages`). Values are zeros unless a storage holds
+contents, so a kernel whose control flow depends on floating-point values is counted for zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from verify.triton_cpu import private
+from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
+from verify.triton_cpu.grid_axes import watched_divisions
+from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, run_launch
+from verify.triton_cpu.memory import Arena, Buffer
+from verify.triton_cpu.private import JITFunction
+from verify.triton_cpu.sampling import Sample, digits_of, draw_sample
+from verify.triton_cpu.storages import TensorView, lazy_zeros
+from verify.triton_cpu.traffic import Traffic
+
+SAMPLED = 18
+"""Programs of a launch that are run, where a caller does not say."""
+
+LIMITS = WorkLimits(launches=1, programs=1 << 62, loop_steps=1 << 18)
+"""For one program."""
+
+Argument = TensorView | int | float | bool | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedLaunch:
+    """A launch to count: `arguments` by parameter name, constexprs included."""
+
+    kernel: JITFunction
+    arguments: Mapping[str, Argument]
+    grid: tuple[int, int, int]
+
+
+class _Memory(Arena):
+    """The storages as one launch sees them: a buffer for each tensor argument, under the parameter's name."""
+
+    def __init__(self, views: Mapping[str, TensorView], traffic: Traffic | None) -> None:
+        super().__init__()
+        self.recorder = traffic
+        for name, view in views.items():
+            storage = view.storage
+            buffer = Buffer(name, storage.base, storage.nbytes, storage.data, lazy_zeros(storage.nbytes))
+            buffer.complete = True
+            self._buffers[name] = buffer
+
+    def _emit(self, addresses: Any, mask: Any, itemsize: int, buffer: Any, kind: str) -> None:
+        if self.recorder is None or buffer is None:
+            return
+        live = addresses if mask is None else addresses[np.broadcast_to(mask, addresses.shape)]
+        offsets = live.reshape(-1).astype(np.int64) - buffer.base
+        offsets = offsets[(offsets >= 0) & (offsets + itemsize <= buffer.nbytes)]
+        self.recorder.access(buffer, offsets, itemsize, kind)
+
+    def load(self, addresses: Any, mask: Any, dtype: Any, buffer: Any, **options: Any) -> Any:
+        self._emit(addresses, mask, dtype.itemsize, buffer, "load")
+        return super().load(addresses, mask, dtype, buffer, **options)
+
+    def store(self, addresses: Any, values: Any, mask: Any, buffer: Any) -> None:
+        self._emit(addresses, mask, values.dtype.itemsize, buffer, "store")
+        super().store(addresses, values, mask, buffer)
+
+    def atomic(
+        self, addresses: Any, operands: Any, mask: Any, dtype: Any, buffer: Any, combine: Any, **options: Any
+    ) -> Any:
+        self._emit(addresses, mask, dtype.itemsize, buffer, "atomic")
+        return super().atomic(addresses, operands, mask, dtype, buffer, combine, **options)
+
+
+def count_launches(
+    launches: Sequence[CountedLaunch],
+    *,
+    programs: int | None = SAMPLED,
+    seed: int = 0,
+    limits: WorkLimits = LIMITS,
+) -> list[LaunchCounts]:
+    """Every launch in turn, see `count_launch`."""
+    return [count_launch(one, programs=programs, seed=seed, limits=limits) for one in launches]
+
+
+def count_launch(
+    launch: CountedLaunch,
+    *,
+    programs: int | None = SAMPLED,
+    seed: int = 0,
+    limits: WorkLimits = LIMITS,
+    between: Callable[[], None] = lambda: None,
+) -> LaunchCounts:
+    """Count one launch by at most `programs` of its programs, or by all of them (None).
+
+    Work of the sampled programs is estimated for the whole grid with the sample's weights. What programs
+    store lands in the storages. `limits` hold for one program; `between` is called after each. Raises
+    KernelError for a kernel that cannot run, WorkLimitExceeded for a program that does too much.
+    """
+    sample = _sample(launch, programs, seed, limits)
+    views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
+    traffic = Traffic(views, boxed=not sample.complete)
+    memory = _Memory(views, traffic)
+    rows: list[ProgramCounts] = []
+    sums: dict[str, list[float]] = {}
+    for number, weight in zip(sample.numbers, sample.weights, strict=True):
+        traffic.begin_program()
+        counters = _run(launch, memory, number, limits)
+        traffic.end_program()
+        for name, moved in traffic.argument_bytes().items():
+            so_far = sums.setdefault(name, [0.0] * 4)
+            sums[name] = [total + weight * part for total, part in zip(so_far, moved, strict=True)]
+        counts = Counts(**{**traffic.program_counts(), **_work(counters)})
+        rows.append(ProgramCounts(program=_place(number, launch.grid), weight=weight, counts=counts))
+        between()
+    arguments = traffic.finished({name: (a, b, c, d) for name, (a, b, c, d) in sums.items()})
+    total = Counts.total([(row.counts, row.weight) for row in rows]).rounded()
+    return LaunchCounts(
+        kernel=private.captured_source(launch.kernel).__name__,
+        grid=launch.grid,
+        sampled=len(rows),
+        complete=sample.complete,
+        counts=_with_unique(total, arguments),
+        arguments=arguments,
+        programs=tuple(rows),
+        events=tuple(
+            f"line {event.line}: {event.kind} of {event.buffer or 'an unknown buffer'} at element "
+            f"{event.offset} by program {event.program}"
+            for event in memory.events
+        ),
+    )
+
+
+def _with_unique(total: Counts, arguments: Sequence[Any]) -> Counts:
+    """The launch's sums, with unique bytes of the whole grid instead of those of its programs, added up."""
+    fields = {name: getattr(total, name) for name in Counts.__dataclass_fields__}
+    fields["unique_loaded"] = sum(argument.unique_loaded for argument in arguments)
+    fields["unique_stored"] = sum(argument.unique_stored for argument in arguments)
+    return Counts(**fields)
+
+
+def _work(counters: Counters) -> dict[str, Any]:
+    """Fields of `Counts` about arithmetic."""
+    return {
+        "dot_flops": {"any": counters.dot_flops},
+        "fp32_flops": counters.elementwise_flops,
+        "special_ops": counters.transcendental,
+        "loop_steps": counters.loop_steps,
+    }
+
+
+def _run(launch: CountedLaunch, memory: _Memory, number: int, limits: WorkLimits) -> Counters:
+    """One program, by itself: its counters are its own."""
+    arguments = {name: _kernel_argument(name, value, memory) for name, value in launch.arguments.items()}
+    counters = Counters()
+    run_launch(
+        launch.kernel,
+        arguments,
+        grid=launch.grid,
+        arena=memory,
+        counters=counters,
+        limits=limits,
+        order=(number,),
+    )
+    return counters
+
+
+def _kernel_argument(name: str, value: Argument, memory: _Memory) -> Any:
+    if isinstance(value, TensorView):
+        return PointerArg(buffer=memory[name], byte_offset=value.offset * value.itemsize, dtype=value.dtype)
+    return value
+
+
+def _place(number: int, grid: tuple[int, int, int]) -> tuple[int, int, int]:
+    return number % grid[0], number // grid[0] % grid[1], number // (grid[0] * grid[1])
+
+
+# -- which programs ------------------------------------------------------------------------------------------
+
+
+def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: WorkLimits) -> Sample:
+    """Which programs to run; where not all of them, the last one first shows how the grid is laid out."""
+    size = launch.grid[0] * launch.grid[1] * launch.grid[2]
+    if programs is None or size <= programs:
+        return draw_sample([(axis,) for axis in launch.grid], max(8, size), seed)
+    views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
+    with watched_divisions(language().builder) as cuts:
+        _run(launch, _Memory(views, None), size - 1, limits)
+    axes = [digits_of(axis, cut) for axis, cut in zip(launch.grid, cuts, strict=True)]
+    return draw_sample(axes, programs, seed)
