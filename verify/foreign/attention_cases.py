@@ -64,4 +64,4 @@ def attention_properties(*given: str) -> Properties:
 
 def attention_compile(*given: str) -> Case:
     """What people train with."""
-    return Case(name="usual", sizes=_sizes(1, 128, 1, 1, 64, 64), given=given, dtypes=("bfloat16",))
+    return Case(name="usual", sizes=_sizes(2, 2048, 16, 4, 64, 64), given=given, dtypes=("bfloat16",))

@@ -179,6 +179,17 @@ def memory_notes(ran: Ran, label: str) -> list[Note]:
         )
         for name in ran.changed
     ]
+    notes += [
+        Note(
+            rule="MEM-FLOAT-ATOMIC",
+            case=label,
+            message=f"{where}: adds floats atomically",
+            kind="design",
+            why="a device adds them in an order of its own, so that last bits differ from run to run",
+            where=where,
+        )
+        for where in ran.float_atomics
+    ]
     for event in ran.events:
         rule = EVENT_RULES.get(event.kind)
         if rule is None:

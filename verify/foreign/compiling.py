@@ -1,6 +1,6 @@
 """CMP: every kernel that the usual case launches, compiled ahead of time for each target, as it was launched.
 
-The launches are recorded from a run of the case, so specialisation, heuristics and the autotuner's first
+The launches are recorded while the library runs the case without its kernels, so specialisation, heuristics and the autotuner's first
 configuration are the library's and Triton's own. An autotuner on a device would drop a configuration that
 does not fit or spills; so a note about an autotuned kernel says so.
 """
@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from verify.foreign.cases import Outcome
-from verify.foreign.draws import draw_tensors
-from verify.foreign.library import Refused, Settings, run
+from verify.foreign.library import Refused, record
 from verify.foreign.notes import Note
-from verify.foreign.reference import known
 from verify.foreign.spec import Case, Spec
 from verify.triton_cpu.compile import compile_launch
 from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES, advise
@@ -27,26 +25,6 @@ from verify.triton_cpu.report import CompileReport
 from verify.triton_cpu.targets import Target
 
 TARGETS: tuple[Target, ...] = ("sm_80", "sm_90", "sm_100", "gfx942")
-
-
-class _Launches:
-    """The usual case's launches, recorded once for all targets of a process."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, list[Recorded]] = {}
-
-    def of(self, spec: Spec, case: Case) -> list[Recorded]:
-        """Raises Refused where the library cannot run it, BrokenSpec where the reference cannot."""
-        if spec.name not in self._of:
-            dtype = spec.case_dtypes(case)[0]
-            tensors = draw_tensors(spec, case, dtype)
-            settings = Settings(exact=False, sanitizer=False)
-            cotangents = known(spec, case, tensors, dtype).cotangents
-            self._of[spec.name] = run(spec, case, tensors, cotangents, settings).launches
-        return self._of[spec.name]
-
-
-LAUNCHES = _Launches()
 
 
 def specialisations(launches: list[Recorded]) -> list[tuple[Recorded, int]]:
@@ -71,7 +49,7 @@ def compile_target(spec: Spec, case: Case, target: Target) -> tuple[Outcome, dic
     """Compile for one target: notes, and a row of resources for each kernel. Raises BrokenSpec."""
     outcome, rows = Outcome(shown={"CMP"}), []
     try:
-        launches = LAUNCHES.of(spec, case)
+        launches = record(spec, case, spec.case_dtypes(case)[0])
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, case=case.name, message=str(refused)))
         return outcome, {}

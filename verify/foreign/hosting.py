@@ -32,7 +32,8 @@ class Watch:
 
     events: list[Event] = field(default_factory=list)
     launches: list[Any] = field(default_factory=list)
-    float_atomics: bool = False
+    float_atomics: tuple[str, ...] = ()
+    """Kernels that add floats atomically, with file and line."""
 
 
 @contextlib.contextmanager
@@ -56,6 +57,17 @@ def watched(
             yield watch
         finally:
             _collect(watch, host)
+
+
+@contextlib.contextmanager
+def dry() -> Iterator[Watch]:
+    """Launches in the context are recorded and not run, at whatever size."""
+    watch = Watch()
+    with attach(Options(sanitize=False, record=True, keep=True, execute=False)) as host:
+        try:
+            yield watch
+        finally:
+            watch.launches = list(host.recording.launches)
 
 
 @contextlib.contextmanager
@@ -85,4 +97,8 @@ def _collect(watch: Watch, host: Host) -> None:
         Event(kind="never-written read", kernel=f"torch.{read.operator}", file=Path(read.file).name, line=read.line)
         for read in host.torch_reads
     ]
-    watch.float_atomics = any(row.float_atomics for row in host.counters.kernels.values())
+    watch.float_atomics = tuple(
+        f"{name} ({files.get(name, '')}:{line})"
+        for name, row in sorted(host.counters.kernels.items())
+        for line in sorted(row.float_atomics)
+    )

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from verify.dtypes import Float64
-from verify.foreign.hosting import Event, watched
+from verify.foreign.draws import values_of
+from verify.foreign.hosting import Event, dry, watched
 from verify.foreign.reference import outputs_of
-from verify.foreign.spec import BrokenSpec, Case, Spec
+from verify.foreign.spec import INTEGER_DOMAINS, BrokenSpec, Case, Spec, shape_of
 from verify.judge.inputs import Tensor
+from verify.judge.random import Stream
 from verify.triton_cpu.launch import KernelError
 
 
@@ -48,7 +50,7 @@ class Ran:
     changed: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     launches: list[Any] = field(default_factory=list)
-    float_atomics: bool = False
+    float_atomics: tuple[str, ...] = ()
 
 
 class Given:
@@ -111,6 +113,30 @@ def run(
     ran.changed = [one.name for one in (*given.values(), *duals.values()) if one.changed]
     ran.events, ran.launches, ran.float_atomics = watch.events, watch.launches, watch.float_atomics
     return ran
+
+
+def record(spec: Spec, case: Case, dtype: str) -> list[Any]:
+    """The launches of a case, forward and backward, without running any: zeros go in, nothing is computed.
+
+    Raises Refused, as a library does that looks at values.
+    """
+    leaves = {}
+    for one in spec.case_inputs(case):
+        kind = getattr(torch, dtype if one.dtype == "io" else one.dtype)
+        if one.domain in INTEGER_DOMAINS:
+            leaves[one.name] = torch.from_numpy(np.array(values_of(one, case, Stream(0)))).to(kind)
+            continue
+        needed = case.needs is None or one.name in case.needs
+        shape = shape_of(one.axes, case.size_map)
+        leaves[one.name] = torch.zeros(shape, dtype=kind, requires_grad=case.backward and one.moves and needed)
+    with dry() as watch:
+        outputs = _guarded(lambda: outputs_of(spec, case, spec.call(**leaves, **case.options)))
+        used = [output for output in outputs.values() if output.requires_grad]
+        moving = [leaf for leaf in leaves.values() if leaf.requires_grad]
+        if used and moving:
+            duals = [torch.ones_like(output) for output in used]
+            _guarded(lambda: torch.autograd.grad(used, moving, duals, allow_unused=True))
+    return watch.launches
 
 
 def _dual(given: Given, output: Any) -> Any:

@@ -49,6 +49,7 @@ def explained(notes: Iterable[Note], deviations: Iterable[Deviation]) -> list[No
     found = set()
     for note in notes:
         match = next((one for one in known if one.matches(note.rule, note.case, note.message)), None)
+        match = match if note.kind is None else None
         found.add(note if match is None else replace(note, kind=match.kind, why=match.why, where=match.where))
     return sorted(found, key=lambda one: (STAGES.index(one.stage), one.rule, one.case, one.message))
 

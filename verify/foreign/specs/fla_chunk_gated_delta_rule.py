@@ -99,5 +99,5 @@ SPEC = Spec(
     slack=SLACK,
     slack_why=SLACK_WHY,
     properties=PROPERTIES(extra=SAME, chunks=("chunk_size", (16, 32))),
-    compile_case=COMPILE(extra={"HV": 1}),
+    compile_case=COMPILE(extra={"HV": 16}),
 )

@@ -112,7 +112,7 @@ SPEC = Spec(
         case("NaN between rows", 9, 50, "ignored", layout="gapped"),
         case("NaN around the storage", 9, 50, "weight", layout="tail"),
     ),
-    compile_case=Case(name="usual", sizes={"M": 16, "V": 32000}, dtypes=("bfloat16",)),
+    compile_case=Case(name="usual", sizes={"M": 1024, "V": 32000}, dtypes=("bfloat16",)),
     deviations=(
         Deviation(
             rule="MEM-INPUT-CHANGED",

@@ -73,7 +73,7 @@ SPEC = Spec(
         case("only the input's gradient", 2, 7, 40, "w", needs=("x",)),
     ),
     properties=Properties(case=case("properties", 2, 70, 40, "w"), causal=True, batch=True),
-    compile_case=case("usual", 2, 64, 4096, "w", dtypes=("bfloat16",)),
+    compile_case=case("usual", 2, 2048, 4096, "w", dtypes=("bfloat16",)),
     deviations=(
         Deviation(
             rule="MEM-INPUT-CHANGED",

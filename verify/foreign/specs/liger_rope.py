@@ -62,7 +62,7 @@ SPEC = Spec(
         case("only keys", {}, needs=("k",)),
     ),
     properties=Properties(case=case("properties", {"T": 70}), causal=True, batch=True),
-    compile_case=case("usual", {"B": 1, "T": 64, "HQ": 8, "H": 2, "D": 64, "R": 32}, dtypes=("bfloat16",)),
+    compile_case=case("usual", {"B": 2, "T": 2048, "HQ": 16, "H": 4, "D": 64, "R": 32}, dtypes=("bfloat16",)),
     deviations=(
         Deviation(
             rule="MEM-INPUT-CHANGED",

@@ -48,7 +48,7 @@ SPEC = Spec(
         case("one gradient", 2, 7, 40, needs=("b",)),
     ),
     properties=Properties(case=case("properties", 2, 70, 40), causal=True, batch=True),
-    compile_case=case("usual", 2, 64, 4096, dtypes=("bfloat16",)),
+    compile_case=case("usual", 2, 2048, 4096, dtypes=("bfloat16",)),
     deviations=(
         Deviation(
             rule="MEM-INPUT-CHANGED",

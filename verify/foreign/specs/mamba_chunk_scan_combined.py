@@ -132,7 +132,7 @@ SPEC = Spec(
     ),
     compile_case=Case(
         name="usual",
-        sizes={"B": 1, "T": 256, "H": 1, "P": 64, "G": 1, "S": 128},
+        sizes={"B": 2, "T": 2048, "H": 16, "P": 64, "G": 1, "S": 128},
         given=("D", "z", "dt_bias", "initial_states"),
         options={**STATE, "dt_softplus": True, "chunk_size": 256},
         dtypes=("bfloat16",),

@@ -93,7 +93,7 @@ SPEC = Spec(
     properties=Properties(case=case("properties", {}, *USUAL), batch=True),
     compile_case=Case(
         name="usual model",
-        sizes={"B": 1, "H": 4, "P": 64, "G": 1, "S": 128},
+        sizes={"B": 8, "H": 32, "P": 64, "G": 1, "S": 128},
         given=("D", "z", "dt_bias"),
         options={"dt_softplus": True},
         dtypes=("bfloat16",),

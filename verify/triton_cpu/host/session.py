@@ -37,7 +37,8 @@ class Options:
     conflicts between programs. Accesses outside of a storage are events in any case. `poison` is the byte
     that fills empty memory (0xFF reads as NaN). `limits` hold for each launch. `record` keeps what was
     launched, `keep` its tensors too. `default_precision` replaces what `tl.dot` of float32 does where a
-    kernel does not say ("ieee", "tf32"; None: as the device, TF32); it holds for compiling as well.
+    kernel does not say ("ieee", "tf32"; None: as the device, TF32); it holds for compiling as well. Without
+    `execute` launches are recorded at most, and results stay as the caller allocated them.
     """
 
     device: Device = H100
@@ -50,6 +51,7 @@ class Options:
     record: bool = False
     default_precision: str | None = None
     keep: bool = False
+    execute: bool = True
 
 
 class Host:
@@ -93,7 +95,7 @@ class Host:
         extent = self._grid(kernel, grid(bound.values) if callable(grid) else grid)
         if self.options.record:
             self.recording.add(kernel, bound, extent)
-        if 0 in extent:
+        if 0 in extent or not self.options.execute:
             return
         counters, limits = self.counters, self.options.limits
         with _disable_current_modes(), torch._C.DisableTorchFunction():
