@@ -54,7 +54,7 @@ def compile_mechanisms(
     from verify.compile_command import Request, compile_files
     from verify.compile_table import document_lines
     from verify.judge.compiling import Shape
-    from verify.judge.report_store import ReportStore
+    from verify.triton_cpu.report_store import ReportStore
 
     if dtype not in ("bfloat16", "float16", "float32"):
         raise Stop(2, f"--dtype: expected bfloat16, float16 or float32, got {dtype}.")

@@ -18,14 +18,13 @@ from verify.judge.cache import judge_digest
 from verify.judge.compile_pool import Answer, CompilePool, Failure, Unit
 from verify.judge.compiling import COMPILE_SECONDS, Job, Shape, check_answer, row, shape_kernels
 from verify.judge.judge import COMPILE_LIMITS, WORKER_LIMITS, IsolationError
-from verify.judge.report_store import ReportStore, compiler_digest
 from verify.judge.session import Rejected, Session
 from verify.judge.verdict import FULL_ISOLATION, installed_triton
 from verify.plan.specialise import Specialisation, Specialised
 from verify.sandbox.client import Server
 from verify.source.static import check_static
-from verify.triton_cpu.fitting import Advice
 from verify.triton_cpu.report import CompileReport, ReportError
+from verify.triton_cpu.report_store import ReportStore, compiler_digest
 from verify.triton_cpu.targets import Target
 
 WORKERS = 2
@@ -93,17 +92,17 @@ def compile_files(
     allowed.
     """
     files = [_File(path=path, source=source) for path, source in sources]
-    answers: dict[Unit, Answer | Failure] = {}
+    answers: dict[Unit, Answer] = {}
     done = 0
     with ExitStack() as stack:
         sandbox = _Sandbox(stack, require_isolation=request.require_isolation)
         pool: CompilePool | None = None
 
-        def answered(unit: Unit, answer: Answer | Failure) -> None:
+        def answered(unit: Unit, answer: Answer) -> None:
             nonlocal done
             done += 1
-            if store is not None and isinstance(answer, Answer):
-                store.put("report", _unit_key(unit), _answer_json(answer))
+            if store is not None and isinstance(answer, CompileReport):
+                store.put("report", _unit_key(unit), answer.to_json())
             say(f"{done:4}  {unit.launch.kernel} for {unit.group}: {_word(answer)}")
 
         for file in files:
@@ -159,7 +158,7 @@ def _find_kernels(
 
 
 def _document(
-    files: Sequence[_File], request: Request, answers: dict[Unit, Answer | Failure], *, compiled: int
+    files: Sequence[_File], request: Request, answers: dict[Unit, Answer], *, compiled: int
 ) -> Compiled:
     rows, kernels, rejected, timed_out = [], 0, 0, False
     for file in files:
@@ -168,7 +167,7 @@ def _document(
             for unit, one in zip(job.units(file.source, census=request.census), job.kernels, strict=True):
                 answer = answers[unit]
                 file.findings += check_answer(job, one, answer)
-                if isinstance(answer, Answer):
+                if isinstance(answer, CompileReport):
                     reports.append(row(job, one, answer, seconds=True))
         findings = in_order(file.findings)
         timed_out |= any(one.rule == "ADM-TIMEOUT" for one in findings)
@@ -192,12 +191,11 @@ def _document(
     )
 
 
-def _word(answer: Answer | Failure) -> str:
+def _word(answer: Answer) -> str:
     if isinstance(answer, Failure):
         return answer.kind
-    report = answer.report
-    state = "does not compile" if report.error else "does not fit" if report.exceeded else "compiled"
-    return f"{state} ({report.seconds:.1f} s)"
+    state = "does not compile" if answer.error else "does not fit" if answer.exceeded else "compiled"
+    return f"{state} ({answer.seconds:.1f} s)"
 
 
 # ---------------------------------------------------------------------------------------------------- store
@@ -230,23 +228,12 @@ def _stored_kernels(
         return None
 
 
-def _stored(store: ReportStore | None, unit: Unit) -> Answer | None:
+def _stored(store: ReportStore | None, unit: Unit) -> CompileReport | None:
     data = store.get("report", _unit_key(unit)) if store is not None else None
     try:
-        if data is None:
-            return None
-        advice = data["advice"]
-        return Answer(
-            report=CompileReport.from_json(data["report"]),
-            advice=None if advice is None else Advice.from_json(advice),
-        )
-    except (KeyError, TypeError, ReportError):
+        return None if data is None else CompileReport.from_json(data)
+    except ReportError:
         return None
-
-
-def _answer_json(answer: Answer) -> dict[str, Any]:
-    advice = None if answer.advice is None else answer.advice.to_json()
-    return {"report": answer.report.to_json(), "advice": advice}
 
 
 def _specialised_json(one: Specialised) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Literal
 from verify.plan.specialise import Specialisation
 from verify.sandbox.client import Limits, RemoteRefusal, Server, Worker, WorkerFailure
 from verify.sandbox.worker import printable
-from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES, Advice, advise
+from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES, advised
 from verify.triton_cpu.report import CompileReport, ReportError
 from verify.triton_cpu.targets import Target
 
@@ -48,12 +48,7 @@ class Failure:
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A report, with advice where there was reason for it."""
-
-    report: CompileReport
-    advice: Advice | None = None
+Answer = CompileReport | Failure
 
 
 class CompilePool:
@@ -65,14 +60,14 @@ class CompilePool:
         limits: Limits,
         *,
         seconds: float,
-        answered: Callable[[Unit, Answer | Failure], None] | None = None,
+        answered: Callable[[Unit, Answer], None] | None = None,
     ) -> None:
         self._seconds, self._answered = seconds, answered
         self._waiting: deque[Unit] = deque()
         self._held: dict[int, bytes] = {}  # thread -> the source that its worker has open
         self._spent: dict[tuple[bytes, str], float] = {}
         self._late: set[bytes] = set()
-        self._answers: dict[Unit, Answer | Failure] = {}
+        self._answers: dict[Unit, Answer] = {}
         self._workers = _Workers(server, limits)
         self._threads = ThreadPoolExecutor(thread_name_prefix="compile")
         self._futures: list[Future[None]] = []
@@ -91,7 +86,7 @@ class CompilePool:
             missing = min(workers - alive, len(self._waiting))
             self._futures += [self._threads.submit(self._run) for _ in range(missing)]
 
-    def result(self, workers: int = 2) -> dict[Unit, Answer | Failure]:
+    def result(self, workers: int = 2) -> dict[Unit, Answer]:
         """Wait until nothing is left: what came of every unit. Raises what broke a thread."""
         while True:
             self.start(workers)
@@ -139,7 +134,7 @@ class CompilePool:
             self._held[threading.get_ident()] = ranked[0].source
             return ranked[0]
 
-    def _compile(self, hand: _Hand, unit: Unit) -> Answer | Failure:
+    def _compile(self, hand: _Hand, unit: Unit) -> Answer:
         began = time.monotonic()
         budget = (unit.source, unit.group)
         deadline = began + self._seconds - self._spent.get(budget, 0.0)
@@ -152,8 +147,7 @@ class CompilePool:
                 other = replace(unit.launch, num_warps=warps, num_stages=stages)
                 return hand.ask(unit, other, deadline)
 
-            found = advise(report, again, spill_limit=unit.spill_limit) if unit.advice else None
-            return Answer(report=report, advice=found)
+            return advised(report, again, spill_limit=unit.spill_limit) if unit.advice else report
         except _Late:
             return self._give_up(unit)
         except WorkerFailure as failure:
@@ -237,6 +231,7 @@ class _Hand:
             raise ReportError(f"expected a report on {launch.kernel}, got one on {printable(report.kernel)}")
         return replace(
             report,
+            advice=None,
             error=None if report.error is None else printable(report.error),
             warnings=tuple(printable(text) for text in report.warnings),
         )

@@ -14,13 +14,14 @@ from typing import Any
 
 from verify.findings import Finding
 from verify.judge.cases import Case, usual_sizes
-from verify.judge.compile_pool import Answer, CompilePool, Failure, Unit
+from verify.judge.compile_pool import Answer, CompilePool, Unit
 from verify.judge.contract_checks import dense_request
 from verify.judge.session import Session
 from verify.plan.specialise import Specialised, specialise
 from verify.sandbox.client import Limits, Server
 from verify.source.contract import Spec
 from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
+from verify.triton_cpu.report import CompileReport
 from verify.triton_cpu.targets import TARGETS, Limit, Target
 
 COMPILE_SECONDS = 240.0
@@ -124,7 +125,7 @@ class Compilation:
             for unit, one in zip(job.units(self._source), job.kernels, strict=True):
                 answer = answers[unit]
                 findings += check_answer(job, one, answer)
-                if isinstance(answer, Answer):
+                if isinstance(answer, CompileReport):
                     reports.append(row(job, one, answer, seconds=True))
         return findings, reports
 
@@ -133,56 +134,54 @@ class Compilation:
         self._pool.close()
 
 
-def row(job: Job, one: Specialised, answer: Answer, *, seconds: bool) -> dict[str, Any]:
+def row(job: Job, one: Specialised, report: CompileReport, *, seconds: bool) -> dict[str, Any]:
     """A report as documents hold it; `seconds` is the one field that is not the same again."""
-    placed = answer.report.placed(line=one.line, launches=one.launches)
-    advice = None if answer.advice is None else answer.advice.to_json()
-    shape = {"dtype": job.shape.dtype, "head": job.shape.head}
-    return {**shape, **placed.shown(seconds=seconds), "advice": advice}
+    placed = report.placed(line=one.line, launches=one.launches)
+    return {"dtype": job.shape.dtype, "head": job.shape.head, **placed.shown(seconds=seconds)}
 
 
-def check_answer(job: Job, one: Specialised, answer: Answer | Failure) -> list[Finding]:
+def check_answer(job: Job, one: Specialised, answer: Answer) -> list[Finding]:
     """What the stage has to say about one kernel on one target."""
-    kernel, where = one.specialisation.kernel, job.label
+    kernel = one.specialisation.kernel
+    if isinstance(answer, CompileReport):
+        report = answer.placed(line=one.line, launches=one.launches)
+        bfloat16 = job.shape.dtype != "float32"
+        return report_findings(report, where=job.label, spills=bfloat16, ieee=True)
+    if answer.kind == "timeout":
+        # No kernel's name: which one was late is the machine's doing, not the mechanism's.
+        late = f"the compiler ended without an answer: {answer.detail}. Use smaller tiles and fewer unrolled "
+        return [Finding(rule="ADM-TIMEOUT", message=f"{late}loops, or a machine that is less busy")]
+    ended = f"{kernel}: the compiler ended without an answer: {answer.detail}; expected it to return"
+    return [Finding(rule="CMP-FAILED", where=job.label, line=one.line, message=ended)]
 
-    def finding(rule: str, message: str, *, line: int | None = one.line) -> Finding:
-        return Finding(rule=rule, where=where, line=line, message=f"{kernel}: {message}")
 
-    if isinstance(answer, Failure):
-        if answer.kind == "timeout":
-            # No kernel's name: which one was late is the machine's, not the mechanism's.
-            return [
-                Finding(
-                    rule="ADM-TIMEOUT",
-                    message=f"the compiler ended without an answer: {answer.detail}. Use smaller tiles and "
-                    "fewer unrolled loops, or a machine that is less busy",
-                )
-            ]
-        ended = f"the compiler ended without an answer: {answer.detail}; expected it to return"
-        return [finding("CMP-FAILED", ended)]
-    report, advice = answer.report, answer.advice
+def report_findings(report: CompileReport, *, where: str, spills: bool, ieee: bool) -> list[Finding]:
+    """What is wrong with a report, at its line: limits, and, where they count, spills and float32 dots that
+    are not IEEE.
+    """
+
+    def finding(rule: str, message: str) -> Finding:
+        text = f"{report.kernel}: {message}"
+        return Finding(rule=rule, where=where, line=report.line or None, message=text)
+
     if report.error is not None:
         return [finding("CMP-ERROR", f"expected it to compile, got {report.error}")]
-    hint = advice.text if advice is not None else "Use smaller tiles or fewer stages in the default tuning"
+    tried = f"Tried: {report.advice.text}." if report.advice is not None else ""
+    limit_hint = tried or "Use smaller tiles or fewer stages in the default tuning."
     findings = [
-        finding(_LIMIT_RULES[limit], f"{needs}. Tried: {hint}." if advice else f"{needs}. {hint}.")
-        for limit, needs in report.exceeded.items()
+        finding(_LIMIT_RULES[limit], f"{needs}. {limit_hint}") for limit, needs in report.exceeded.items()
     ]
-    if job.shape.dtype != "float32" and report.spill_bytes > SPILL_LIMIT_BYTES:
-        tried = f" Tried: {advice.text}." if advice is not None and not report.exceeded else ""
+    if spills and report.spill_bytes > SPILL_LIMIT_BYTES:
+        spill_hint = tried if tried and not findings else "Use smaller tiles or more warps by default."
         findings.append(
             finding(
                 "CMP-SPILL",
                 f"spills {report.spill_bytes:,} B of registers a thread; expected at most "
-                f"{SPILL_LIMIT_BYTES}. Use smaller tiles or more warps by default.{tried}",
+                f"{SPILL_LIMIT_BYTES}. {spill_hint}",
             )
         )
-    if report.dot_precision - {"ieee"}:
+    if ieee and report.dot_precision - {"ieee"}:
         named = ", ".join(sorted(report.dot_precision))
-        findings.append(
-            finding(
-                "CMP-DOT-PRECISION",
-                f'tl.dot on float32 compiles to {named}; expected input_precision="ieee"',
-            )
-        )
+        wanted = f'tl.dot on float32 compiles to {named}; expected input_precision="ieee"'
+        findings.append(finding("CMP-DOT-PRECISION", wanted))
     return findings

@@ -121,7 +121,13 @@ def _compiling_for(target: Target, scratch: str | None) -> Iterator[io.StringIO]
             private.set_cache_directory(old_cache)
 
 
-def _argument(value: CompileArgument) -> Any:
+def _argument(value: Any) -> Any:
+    """A value as the binder takes it; what is neither a pointer nor a name passes as it is."""
+    if isinstance(value, tuple):
+        return tuple(_argument(part) for part in value)
+    if hasattr(value, "block_shape") and hasattr(value, "base"):  # a recorded host-side descriptor
+        base = _Tensor(value.base.dtype, divisible=True)
+        return private.descriptor(base, value.shape, value.strides, value.block_shape, value.padding)
     if isinstance(value, (CompilePointer, PointerArg)):
         divisible = value.divisible16 if isinstance(value, CompilePointer) else value.address % 16 == 0
         return _Tensor(_TORCH.get(value.dtype) or getattr(torch, value.dtype), divisible)
@@ -143,7 +149,7 @@ def _explain(error: BaseException) -> str:
 
 def compile_launch(
     kernel: JITFunction,
-    arguments: Mapping[str, CompileArgument],
+    arguments: Mapping[str, CompileArgument | Any],
     *,
     num_warps: int | None,
     num_stages: int | None,
@@ -154,7 +160,9 @@ def compile_launch(
 ) -> CompileReport:
     """Compile one launch's specialisation; a compiler's refusal is the report's `error`, never an exception.
 
-    Integers equal to 1 or divisible by 16 and pointer alignment specialise as Triton's binder decides.
+    Integers equal to 1 or divisible by 16 and pointer alignment specialise as Triton's binder decides. What a
+    recorded launch holds beside `CompileArgument` is taken too: tuples, types and functions as constexprs,
+    descriptors (with `base`, `shape`, `strides`, `block_shape`, `padding`).
     `num_warps` and `num_stages` of None are the compiler's own; `options` are the other launch options
     (num_ctas, maxnreg, waves_per_eu, ...): a target ignores, and the report names, those that it does not
     know. `census` also counts instructions, which takes NVIDIA's disassembler 0.3 s. `scratch` (default:

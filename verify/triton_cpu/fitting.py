@@ -6,10 +6,10 @@ Nothing is said to fit that was not compiled. Imports neither torch nor Triton.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
-from verify.triton_cpu.report import CompileReport
+from verify.triton_cpu.report import Advice, CompileReport, Try
 from verify.triton_cpu.targets import FACTS
 
 MOST_TRIES = 6
@@ -22,34 +22,6 @@ Compile = Callable[[int, int], CompileReport]
 Trouble = Literal["limits", "spills"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Try:
-    """One other configuration. `fits` only where it compiled; the bytes are then its own."""
-
-    num_warps: int
-    num_stages: int
-    fits: bool
-    shared_bytes: int
-    spill_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Advice:
-    """What was tried for a kernel, and `text`: one sentence that says what came of it."""
-
-    tried: tuple[Try, ...]
-    text: str
-
-    def to_json(self) -> dict[str, Any]:
-        """For documents and caches."""
-        return {"tried": [vars(one) for one in self.tried], "text": self.text}
-
-    @classmethod
-    def from_json(cls, data: Any) -> Advice:
-        """What `to_json` wrote; KeyError or TypeError for anything else."""
-        return cls(tried=tuple(Try(**one) for one in data["tried"]), text=data["text"])
-
-
 def trouble(report: CompileReport, *, spill_limit: int | None = SPILL_LIMIT_BYTES) -> Trouble | None:
     """Why other configurations are worth trying, or None. A limit of None lets a kernel spill."""
     if report.error is not None:
@@ -59,17 +31,17 @@ def trouble(report: CompileReport, *, spill_limit: int | None = SPILL_LIMIT_BYTE
     return "spills" if spill_limit is not None and report.spill_bytes > spill_limit else None
 
 
-def advise(
+def advised(
     report: CompileReport, compile_with: Compile, *, spill_limit: int | None = SPILL_LIMIT_BYTES
-) -> Advice | None:
-    """Try other configurations of a kernel that is over a limit or spills, until one holds.
+) -> CompileReport:
+    """The report with advice: other configurations of a kernel over a limit or that spills, until one holds.
 
     At most `MOST_TRIES` compiles, none for a kernel that is in no trouble. `compile_with` may raise; what it
     raises passes.
     """
     what = trouble(report, spill_limit=spill_limit)
     if what is None:
-        return None
+        return report
     tried: list[Try] = []
     for warps, stages in _configurations(report, what)[:MOST_TRIES]:
         other = compile_with(warps, stages)
@@ -85,7 +57,7 @@ def advise(
         if other.fits and other.spill_bytes <= (SPILL_LIMIT_BYTES if what == "limits" else 0):
             break
     text = _limits_text(report, tried) if what == "limits" else _spills_text(report, tried)
-    return Advice(tried=tuple(tried), text=text)
+    return replace(report, advice=Advice(tried=tuple(tried), text=text))
 
 
 def _configurations(report: CompileReport, what: Trouble) -> list[tuple[int, int]]:

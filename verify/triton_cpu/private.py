@@ -52,6 +52,7 @@ __all__ = [
     "core",
     "default_precision",
     "defaults",
+    "descriptor",
     "driver",
     "fixed_parameters",
     "ir",
@@ -199,6 +200,13 @@ def compile_options(target: GPUTarget) -> frozenset[str]:
 def cache_key(kernel: JITFunction) -> str:
     """A digest of a kernel's text and of every function and constant that it uses."""
     return str(kernel.cache_key)
+
+
+def descriptor(base: Any, shape: Any, strides: Any, block_shape: Any, padding: str) -> Any:
+    """A host-side tensor descriptor over `base`, which may have no data."""
+    from triton.tools.tensor_descriptor import TensorDescriptor  # noqa: PLC0415  only some launches have one
+
+    return TensorDescriptor(base, list(shape), list(strides), list(block_shape), padding)
 
 
 def trust_empty_cache() -> None:

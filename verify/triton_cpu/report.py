@@ -25,17 +25,36 @@ class ReportError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Try:
+    """One other configuration. `fits` only where it compiled; the bytes are then its own."""
+
+    num_warps: int
+    num_stages: int
+    fits: bool
+    shared_bytes: int
+    spill_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What was tried for a kernel in trouble, and `text`: one sentence that says what came of it."""
+
+    tried: tuple[Try, ...]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompileReport:
     """One kernel on one target. `error` is None where it compiled; the numbers are 0 where it did not.
 
     `shared_bytes` is per block; `registers`, `stack_bytes` and `spill_bytes` are per thread (gfx942: per
-    lane, vector registers of both kinds); `tensor_columns` are per block. `options` are
-    launch options beside warps and stages (num_ctas, maxnreg, ...), `ignored` those that the target's
-    compiler does not know. `index` is `program.index_widths`, `tensor_units` the tensor-core instructions by
-    kind, `census` (None where it was not asked for) the instructions by group. `warnings` are the
-    assembler's. `line` is the launch's line (a recorded launch: the kernel's), `launches` how many launches
-    have this specialisation. `seconds` is how long compiling took, and the only field that is not the same
-    again from the same source.
+    lane, vector registers of both kinds); `tensor_columns` are per block. `options` are launch options beside
+    warps and stages (num_ctas, maxnreg, ...), `ignored` those that the target's compiler does not know.
+    `index` is `program.index_widths`, `tensor_units` the tensor-core instructions by kind, `census` (None
+    where it was not asked for) the instructions by group. `warnings` are the assembler's; `advice` is there
+    where the kernel was compiled in other configurations too. `line` is the launch's line (a recorded launch:
+    the kernel's), `launches` how many launches have this specialisation. `seconds` is how long compiling
+    took, and the only field that is not the same again from the same source.
     """
 
     kernel: str
@@ -55,6 +74,7 @@ class CompileReport:
     census: Mapping[str, Mapping[str, int]] | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    advice: Advice | None = None
     line: int = 0
     launches: int = 1
     seconds: float = field(default=0.0, compare=False)
@@ -95,7 +115,9 @@ class CompileReport:
     def to_json(self) -> dict[str, Any]:
         """Every field, in JSON's types; what is derived is left out."""
         data = asdict(self)
-        data["dots"] = [asdict(dot) for dot in self.dots]
+        data["dots"] = list(data["dots"])
+        if self.advice is not None:
+            data["advice"]["tried"] = list(data["advice"]["tried"])
         data |= {"ignored": list(self.ignored), "warnings": list(self.warnings)}
         return data
 
@@ -138,6 +160,7 @@ class CompileReport:
                 _text(text, "warnings", MESSAGE_CHARACTERS) for text in _list(data["warnings"], "warnings")
             ),
             error=None if data["error"] is None else _text(data["error"], "error", MESSAGE_CHARACTERS),
+            advice=None if data["advice"] is None else _advice(data["advice"]),
             seconds=float(seconds),
             **numbers,
         )
@@ -154,7 +177,7 @@ _NUMBERS = (
 _FIELDS = {
     *_NUMBERS,
     *("kernel", "target", "options", "ignored", "dots", "index", "tensor_units", "census", "warnings"),
-    *("error", "seconds"),
+    *("error", "advice", "seconds"),
 }
 
 
@@ -210,6 +233,21 @@ def _dot(value: Any) -> Dot:
         scaled=row["scaled"],
         count=_integer(row["count"], "dots"),
     )
+
+
+def _advice(value: Any) -> Advice:
+    data = _object(value, "advice")
+    if set(data) != {"tried", "text"}:
+        raise ReportError(f"advice: expected tried and text, got {sorted(data)}")
+    tried = []
+    for item in _list(data["tried"], "advice"):
+        one = _object(item, "advice")
+        if set(one) != {"num_warps", "num_stages", "fits", "shared_bytes", "spill_bytes"}:
+            raise ReportError(f"advice: expected a configuration's fields, got {sorted(one)}")
+        if not isinstance(fits := one.pop("fits"), bool):
+            raise ReportError(f"advice: expected true or false for fits, got {fits!r}")
+        tried.append(Try(fits=fits, **{name: _integer(number, "advice") for name, number in one.items()}))
+    return Advice(tried=tuple(tried), text=_text(data["text"], "advice", MESSAGE_CHARACTERS))
 
 
 def _census(value: Any) -> dict[str, dict[str, int]] | None:

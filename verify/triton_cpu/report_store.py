@@ -1,8 +1,8 @@
 """Compile reports already made, and which kernels a source launches: one JSON file per answer.
 
-The name of a file is a digest of everything that the answer depends on, the whole source among it, and only
-the judge's process writes here. So what a hostile source makes its own worker say is never another source's
-answer. A file that cannot be read or does not have the form is a miss.
+The name of a file is a digest of everything that the answer depends on, the whole source among it, and it is
+written by the process that asked, never by one that runs a candidate. So what a hostile source makes its own
+worker say is never another source's answer. A file that cannot be read or does not have the form is a miss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_DECIDING = ("plan/specialise.py", "roles/compile.py", "judge/compile_pool.py", "triton_cpu/*.py")
+_DECIDING = (
+    *("plan/specialise.py", "roles/compile.py", "judge/compile_pool.py"),
+    *("triton_cpu/private.py", "triton_cpu/launch.py", "triton_cpu/compile.py", "triton_cpu/recorded.py"),
+    *("triton_cpu/census.py", "triton_cpu/fitting.py", "triton_cpu/program.py", "triton_cpu/report.py"),
+    *("triton_cpu/resources.py", "triton_cpu/targets.py"),
+)
 
 
 def default_folder() -> Path:
@@ -29,8 +34,7 @@ def default_folder() -> Path:
 def compiler_digest() -> str:
     """A digest of our code that reports come from: they are made again when it changes."""
     verify = Path(__file__).resolve().parents[1]
-    files = sorted({path for pattern in _DECIDING for path in verify.glob(pattern)})
-    return digest_of(field for path in files for field in (path.name.encode(), path.read_bytes()))
+    return digest_of(field for name in _DECIDING for field in (name.encode(), (verify / name).read_bytes()))
 
 
 def digest_of(fields: Any) -> str:
