@@ -40,7 +40,9 @@ def judge_case(spec: Spec, case: Case, dtype: str) -> Outcome:
     tensors = draw_tensors(spec, case, dtype)
     truth = known(spec, case, tensors, dtype)
     try:
-        ran = run(spec, case, tensors, truth.cotangents, Settings(poison=POISONS[0], exact=_exact(spec, dtype)))
+        ran = run(
+            spec, case, tensors, truth.cotangents, Settings(poison=POISONS[0], exact=_exact(spec, dtype))
+        )
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, message=str(refused), case=label))
         return outcome
@@ -133,7 +135,11 @@ def check(spec: Spec, ran: Ran, truth: Known, dtype: str, label: str, outcome: O
             rule = ("GRD" if gradient else "NUM") + (
                 "-NONFINITE"
                 if not np.isfinite(found.got)
-                else "-VALUE" if gradient else "-STATE" if name in states else "-OUTPUT"
+                else "-VALUE"
+                if gradient
+                else "-STATE"
+                if name in states
+                else "-OUTPUT"
             )
             place = list(found.where or ())
             outcome.notes.append(
@@ -163,7 +169,9 @@ def contract_notes(spec: Spec, ran: Ran, truth: Known, label: str) -> list[Note]
             if kind != declared:
                 notes.append(
                     Note(
-                        rule="CON-RESULT-DTYPE", case=label, message=f"{name}: expected {declared}, got {kind}"
+                        rule="CON-RESULT-DTYPE",
+                        case=label,
+                        message=f"{name}: expected {declared}, got {kind}",
                     )
                 )
     return notes
@@ -194,7 +202,9 @@ def memory_notes(ran: Ran, label: str) -> list[Note]:
         rule = EVENT_RULES.get(event.kind)
         if rule is None:
             continue
-        where = f"{event.kernel} ({event.file}:{event.line})" if event.file else f"{event.kernel}:{event.line}"
+        where = (
+            f"{event.kernel} ({event.file}:{event.line})" if event.file else f"{event.kernel}:{event.line}"
+        )
         buffer = f" of {event.buffer}" if event.buffer else ""
         notes.append(
             Note(

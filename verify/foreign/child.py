@@ -22,6 +22,7 @@ from verify.foreign.spec import BrokenSpec, Spec
 
 
 def main() -> None:
+    """Do the jobs; every event is one line of JSON."""
     arguments = _parse()
     faulthandler.enable()
     limit = arguments.memory << 30
@@ -76,7 +77,7 @@ def _work(arguments: argparse.Namespace, say: Any) -> None:
             continue
         say("start", job=index)
         try:
-            outcome, measured = do(spec, job)
+            outcome, measured = do(spec, job, lambda: say("alive"))
         except BrokenSpec as broken:
             say("broken", message=str(broken), job=index)
             continue

@@ -28,10 +28,7 @@ _PERTURBED_AS = {"log_sigmoid": "log_decay", "boolean": "index", "offsets": "ind
 
 def draw_tensors(spec: Spec, case: Case, dtype: str, *, label: str = "") -> dict[str, Tensor]:
     """The inputs of a case, a pure function of its arguments. `label` draws other values of the same kind."""
-    return {
-        one.name: _tensor(spec, one, case, dtype, label)
-        for one in spec.case_inputs(case)
-    }
+    return {one.name: _tensor(spec, one, case, dtype, label) for one in spec.case_inputs(case)}
 
 
 def values_of(one: Input, case: Case, stream: Stream) -> Float64:
@@ -66,7 +63,9 @@ def _tensor(spec: Spec, one: Input, case: Case, dtype: str, label: str) -> Tenso
     return lay_out(one.name, domain, values, dtype if one.dtype == "io" else one.dtype, case.layout)
 
 
-def cotangent(spec: Spec, one: Output, case: Case, dtype: str, shape: tuple[int, ...], *, label: str = "") -> Tensor:
+def cotangent(
+    spec: Spec, one: Output, case: Case, dtype: str, shape: tuple[int, ...], *, label: str = ""
+) -> Tensor:
     """A cotangent for one output of the case, of the dtype `dtype`."""
     stream = Stream(derive(SEED, spec.name, "cotangent", one.name, case.name, label))
     values, name = np.zeros(shape), f"d_{one.name}"
@@ -115,7 +114,7 @@ def lay_out(name: str, domain: str, values: Float64, dtype: str, kind: LayoutKin
 
 
 def _expanded(name: str, values: Float64, dtype: str) -> Tensor:
-    """The first slice along dimension 1 for all of it, with stride 0, as `expand` and `sum` give gradients."""
+    """The first slice along dimension 1 for all of it, with stride 0, as `sum` gives gradients."""
     one = narrow(np.ascontiguousarray(values[:, :1]), dtype)
     strides = list(dense_strides(one.shape))
     strides[1] = 0
@@ -152,4 +151,3 @@ def neighbours(tensors: Sequence[Tensor], unit: str, label: str, index: int) -> 
         else:
             moved[tensor.name] = perturbed(tensor, stream)
     return moved
-

@@ -1,4 +1,4 @@
-"""Cases that fla's recurrent operators share: the shapes, lengths, layouts and gates at which such kernels have
+"""Cases that fla's recurrent operators share: shapes, lengths, layouts and gates at which such kernels have
 been wrong.
 """
 
@@ -42,7 +42,7 @@ def recurrent_outputs(*, heads: str = "H") -> tuple[Output, ...]:
 def CASES(  # noqa: N802  # a table with a parameter
     *gates: str, extra: Mapping[str, int] | None = None, short: bool = False
 ) -> tuple[Case, ...]:
-    """The common cases, with these optional inputs in all of them. `short` keeps a recurrent kernel's T low."""
+    """The common cases, with these optional inputs in all. `short` keeps a recurrent kernel's T low."""
     more = dict(extra or {})
 
     def sizes(B: int, T: int, H: int, K: int, V: int) -> dict[str, int]:

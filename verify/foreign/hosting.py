@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from verify.triton_cpu.host import Host, Options, attach
+from verify.triton_cpu.host.tuning import Policy
+from verify.triton_cpu.private import Autotuner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +62,23 @@ def watched(
 
 
 @contextlib.contextmanager
-def dry() -> Iterator[Watch]:
-    """Launches in the context are recorded and not run, at whatever size."""
+def dry(policy: Policy = "first") -> Iterator[Watch]:
+    """Launches in the context are recorded and not run, at whatever size; `policy` chooses for autotuners."""
     watch = Watch()
-    with attach(Options(sanitize=False, record=True, keep=True, execute=False)) as host:
+    with attach(Options(sanitize=False, record=True, keep=True, execute=False, policy=policy)) as host:
         try:
             yield watch
         finally:
             watch.launches = list(host.recording.launches)
+
+
+def configurations(launch: Any) -> int:
+    """How many configurations an autotuner has for this launch's kernel; 1 where there is none."""
+    function = launch.kernel.fn
+    found = function.__globals__.get(function.__name__)
+    while found is not None and not isinstance(found, Autotuner):
+        found = getattr(found, "fn", None)  # heuristics lie around an autotuner, or inside it
+    return 1 if found is None else len(found.configs)
 
 
 @contextlib.contextmanager
@@ -94,7 +105,12 @@ def _collect(watch: Watch, host: Host) -> None:
         for event in host.events
     ]
     watch.events += [
-        Event(kind="never-written read", kernel=f"torch.{read.operator}", file=Path(read.file).name, line=read.line)
+        Event(
+            kind="never-written read",
+            kernel=f"torch.{read.operator}",
+            file=Path(read.file).name,
+            line=read.line,
+        )
         for read in host.torch_reads
     ]
     watch.float_atomics = tuple(

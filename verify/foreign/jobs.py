@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from verify.foreign.draws import draw_tensors
 from verify.foreign.properties import Question, ask, questions
 from verify.foreign.reference import check_gradients, known
 from verify.foreign.spec import Case, Depth, Spec
+from verify.triton_cpu.targets import TARGETS, Target
 
 Kind = Literal["reference", "case", "order", "property", "compile", "throughput"]
 
@@ -24,6 +26,7 @@ class Job:
     case: Case | None = None
     dtype: str = ""
     question: Question | None = None
+    target: Target = "sm_90"
 
 
 def jobs_of(spec: Spec, depth: Depth) -> list[Job]:
@@ -32,25 +35,32 @@ def jobs_of(spec: Spec, depth: Depth) -> list[Job]:
     found = [Job(kind="reference", label=f"reference, {chosen[0].name}", case=chosen[0])] if chosen else []
     for case in chosen:
         dtypes = spec.case_dtypes(case)
-        for dtype in dtypes if depth == "full" else dtypes[:1]:
-            found.append(Job(kind="case", label=label_of(case, dtype), case=case, dtype=dtype))
+        found += [
+            Job(kind="case", label=label_of(case, dtype), case=case, dtype=dtype)
+            for dtype in (dtypes if depth == "full" else dtypes[:1])
+        ]
     for case in [case for case in chosen if case.depth == "quick"]:
         dtype = spec.case_dtypes(case)[0]
         found.append(Job(kind="order", label=f"order, {label_of(case, dtype)}", case=case, dtype=dtype))
     asked = questions(spec)
-    for question in asked if depth == "full" else asked[:1]:
-        found.append(Job(kind="property", label=question.label, question=question))
+    found += [
+        Job(kind="property", label=question.label, question=question)
+        for question in (asked if depth == "full" else asked[:1])
+    ]
     if depth == "full" and spec.compile_case is not None:
         found += [
-            Job(kind="compile", label=f"compile, {target}", case=spec.compile_case, dtype=target)
-            for target in compiling.TARGETS
+            Job(kind="compile", label=f"compile, {target}", case=spec.compile_case, target=target)
+            for target in TARGETS
         ]
         found.append(Job(kind="throughput", label="throughput", case=spec.compile_case))
     return found
 
 
-def do(spec: Spec, job: Job) -> tuple[Outcome, dict[str, Any]]:
-    """Do one job: what it showed, and what was measured. Raises BrokenSpec."""
+def do(spec: Spec, job: Job, alive: Callable[[], None] = lambda: None) -> tuple[Outcome, dict[str, Any]]:
+    """Do one job: what it showed, and what was measured. `alive` is called while a long one gets on.
+
+    Raises BrokenSpec.
+    """
     match job:
         case Job(kind="property", question=Question() as question):
             return ask(spec, question), {}
@@ -64,7 +74,7 @@ def do(spec: Spec, job: Job) -> tuple[Outcome, dict[str, Any]]:
         case Job(kind="order", case=Case() as case):
             return judge_order(spec, case, job.dtype), {}
         case Job(kind="compile", case=Case() as case):
-            return compiling.compile_target(spec, case, job.dtype)
+            return compiling.compile_target(spec, case, job.target, alive)
         case Job(kind="throughput", case=Case() as case):
             return throughput.estimate(spec, case)
     raise AssertionError(f"a job without its case: {job.label}")

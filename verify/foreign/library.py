@@ -18,6 +18,7 @@ from verify.foreign.reference import outputs_of
 from verify.foreign.spec import INTEGER_DOMAINS, BrokenSpec, Case, Spec, shape_of
 from verify.judge.inputs import Tensor
 from verify.judge.random import Stream
+from verify.triton_cpu.host.tuning import Policy
 from verify.triton_cpu.launch import KernelError
 
 
@@ -31,8 +32,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run: the byte that unwritten memory holds, the order of programs, and whether a float32 dot whose
-    precision the kernel leaves open is exact (else as the compiler's default has it).
+    """How to run: the byte that unwritten memory holds, the order of programs, and whether a dot of float32
+    whose precision the kernel leaves open is exact (else as the compiler's default has it).
     """
 
     poison: int = 0xFF
@@ -115,7 +116,7 @@ def run(
     return ran
 
 
-def record(spec: Spec, case: Case, dtype: str) -> list[Any]:
+def record(spec: Spec, case: Case, dtype: str, *, policy: Policy = "first") -> list[Any]:
     """The launches of a case, forward and backward, without running any: zeros go in, nothing is computed.
 
     Raises Refused, as a library does that looks at values.
@@ -128,8 +129,10 @@ def record(spec: Spec, case: Case, dtype: str) -> list[Any]:
             continue
         needed = case.needs is None or one.name in case.needs
         shape = shape_of(one.axes, case.size_map)
-        leaves[one.name] = torch.zeros(shape, dtype=kind, requires_grad=case.backward and one.moves and needed)
-    with dry() as watch:
+        leaves[one.name] = torch.zeros(
+            shape, dtype=kind, requires_grad=case.backward and one.moves and needed
+        )
+    with dry(policy) as watch:
         outputs = _guarded(lambda: outputs_of(spec, case, spec.call(**leaves, **case.options)))
         used = [output for output in outputs.values() if output.requires_grad]
         moving = [leaf for leaf in leaves.values() if leaf.requires_grad]

@@ -1,4 +1,4 @@
-"""What a run of a foreign spec has to say: notes, which are findings with a place and perhaps an explanation."""
+"""What a run of a foreign spec has to say: notes, findings with a place and perhaps an explanation."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ def absent(notes: Iterable[Note], deviations: Iterable[Deviation]) -> list[Devia
     return [one for one in deviations if not any(one.matches(n.rule, n.case, n.message) for n in seen)]
 
 
-def statuses(
-    notes: Iterable[Note], shown: Iterable[str], skipped: Mapping[str, str]
-) -> dict[str, Status]:
+def statuses(notes: Iterable[Note], shown: Iterable[str], skipped: Mapping[str, str]) -> dict[str, Status]:
     """One status for each stage: `shown` are those that something was run for, `skipped` those with a
     reason.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from verify.foreign.reference import evaluate, known, outputs_of
 from verify.foreign.spec import BrokenSpec, Case, Resume, Spec
 
 Function = Callable[..., Any]
+Change = Callable[[Function], Function]
 EXACT = 1e-9
 LARGE = 1000.0
 """An altered suffix is drawn at scale 1 and at this one, where the reference stays finite in float32."""
@@ -38,8 +40,8 @@ class Question:
     rule: str
     label: str
     case: Case
-    changed: Callable[[Function], Function]
-    plain: Callable[[Function], Function]
+    changed: Change
+    plain: Change
 
 
 def questions(spec: Spec) -> list[Question]:
@@ -57,9 +59,7 @@ def questions(spec: Spec) -> list[Question]:
         found.append(_batch(spec, case))
     if asked.resume is not None:
         resumed = replace(case, options={**case.options, **asked.resume.options})
-        found += [
-            _resume(spec, resumed, asked.resume, cut) for cut in asked.resume.cuts if 0 < cut < length
-        ]
+        found += [_resume(spec, resumed, asked.resume, cut) for cut in asked.resume.cuts if 0 < cut < length]
     if asked.chunks is not None:
         option, values = asked.chunks
         found += [_chunks(case, option, value) for value in values]
@@ -119,7 +119,7 @@ def _part(tensor: Any, axes: tuple[str, ...], names: tuple[str, ...], span: slic
     return tensor[tuple(span if axis in names else slice(None) for axis in axes)]
 
 
-def _keep(spec: Spec, case: Case, names: tuple[str, ...], span: slice) -> Callable[[Function], Function]:
+def _keep(spec: Spec, case: Case, names: tuple[str, ...], span: slice) -> Change:
     """The span of each output; outputs without such an axis are dropped."""
 
     def change(function: Function) -> Function:
@@ -139,7 +139,7 @@ def _keep(spec: Spec, case: Case, names: tuple[str, ...], span: slice) -> Callab
 
 def _others_replaced(
     spec: Spec, case: Case, names: tuple[str, ...], span: slice, label: str, scale: float
-) -> Callable[[Function], Function]:
+) -> Change:
     """All but the span of each input is other data, `scale` times as large where it is normal."""
     dtype = spec.case_dtypes(case)[0]
     other = draw_tensors(spec, replace(case, layout="dense"), dtype, label=label)
@@ -164,7 +164,7 @@ def _others_replaced(
     return change
 
 
-def _only(spec: Spec, names: tuple[str, ...], span: slice) -> Callable[[Function], Function]:
+def _only(spec: Spec, names: tuple[str, ...], span: slice) -> Change:
     """The function on the span of its inputs."""
     axes = {one.name: one.axes for one in spec.inputs}
 
@@ -193,7 +193,7 @@ def _causal(spec: Spec, case: Case, cut: int) -> Iterator[Question]:
             rule="PRP-CAUSAL",
             label=f"other tokens from {cut} on, at scale {scale:g}",
             case=case,
-            changed=lambda function, replaced=replaced: keep(replaced(function)),
+            changed=_after(replaced, keep),
             plain=keep,
         )
     shorter = _only(spec, ("T",), span)
@@ -202,7 +202,7 @@ def _causal(spec: Spec, case: Case, cut: int) -> Iterator[Question]:
         rule="PRP-PREFIX",
         label=f"only {cut} tokens",
         case=case,
-        changed=lambda function: drop(shorter(function)),
+        changed=_after(shorter, drop),
         plain=keep,
     )
 
@@ -222,7 +222,7 @@ def _batch(spec: Spec, case: Case) -> Question:
         rule="PRP-BATCH",
         label="other entries of the batch",
         case=case,
-        changed=lambda function: keep(replaced(function)),
+        changed=_after(replaced, keep),
         plain=keep,
     )
 
@@ -278,13 +278,15 @@ def _packed(spec: Spec, case: Case, offsets: str) -> Question:
         def each(**arguments: Any) -> tuple[Any, ...]:
             borders = [int(border) for border in arguments.pop(offsets)]
             parts = []
-            for number, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+            for number, (start, end) in enumerate(pairwise(borders)):
                 alone = _only(spec, ("T",), slice(start, end))(
                     _only(spec, ("N",), slice(number, number + 1))(function)
                 )
                 parts.append(outputs_of(spec, packed, alone(**arguments)))
             return tuple(
-                torch.cat([part[one.name] for part in parts], dim=one.axes.index("T" if "T" in one.axes else "N"))
+                torch.cat(
+                    [part[one.name] for part in parts], dim=one.axes.index("T" if "T" in one.axes else "N")
+                )
                 if one.name in parts[0]
                 else None
                 for one in spec.outputs
@@ -299,6 +301,10 @@ def _packed(spec: Spec, case: Case, offsets: str) -> Question:
         changed=_same,
         plain=apart,
     )
+
+
+def _after(first: Change, second: Change) -> Change:
+    return lambda function: second(first(function))
 
 
 def _same(function: Function) -> Function:

@@ -38,7 +38,9 @@ class Known:
     dtypes: Mapping[str, str]
 
 
-def torch_values(tensors: Mapping[str, Tensor], values: Mapping[str, Float64], dtype: torch.dtype) -> dict[str, Any]:
+def torch_values(
+    tensors: Mapping[str, Tensor], values: Mapping[str, Float64], dtype: torch.dtype
+) -> dict[str, Any]:
     """Dense tensors as the reference takes them: floats in `dtype`, integers as they are."""
     found = {}
     for name, tensor in tensors.items():
@@ -59,7 +61,11 @@ def evaluate(
 ) -> Results:
     """Outputs by name, then `d_<input>` where there are cotangents. Raises BrokenSpec where it cannot run."""
     given = torch_values(tensors, values or {}, dtype)
-    moving = [one.name for one in spec.case_inputs(case) if one.moves and (case.needs is None or one.name in case.needs)]
+    moving = [
+        one.name
+        for one in spec.case_inputs(case)
+        if one.moves and (case.needs is None or one.name in case.needs)
+    ]
     if cotangents:
         for name in moving:
             given[name].requires_grad_()
@@ -96,8 +102,8 @@ def outputs_of(spec: Spec, case: Case, returned: Any) -> dict[str, Any]:
     found = returned if isinstance(returned, tuple) else (returned,)
     if len(found) != len(spec.outputs):
         raise BrokenSpec(
-            f"case {case.name!r}: expected {len(spec.outputs)} results, got {len(found)}. Return one for each "
-            "entry of `outputs`, None where an option leaves it out"
+            f"case {case.name!r}: expected {len(spec.outputs)} results, got {len(found)}. Return one for "
+            "each entry of `outputs`, None where an option leaves it out"
         )
     return {one.name: value for one, value in zip(spec.outputs, found, strict=True) if value is not None}
 
@@ -187,7 +193,9 @@ def _check_condition(spec: Spec, case: Case, name: str, truth: Truth, dtype: str
         )
 
 
-def check_gradients(spec: Spec, case: Case, tensors: Mapping[str, Tensor], cotangents: Mapping[str, Tensor]) -> None:
+def check_gradients(
+    spec: Spec, case: Case, tensors: Mapping[str, Tensor], cotangents: Mapping[str, Tensor]
+) -> None:
     """Autograd of the reference against central differences in float64. Raises BrokenSpec.
 
     This is also what shows a reference that computes in less than float64: its differences are noise.
@@ -212,9 +220,9 @@ def check_gradients(spec: Spec, case: Case, tensors: Mapping[str, Tensor], cotan
         noise = 100.0 * max(abs(loss) for loss in losses) * 1e-15 / STEP
         if not abs(claimed - measured) <= LIMIT * (scale + abs(measured)) + noise:
             raise BrokenSpec(
-                f"case {case.name!r}: d_{name} of the reference is {claimed:.9g} by autograd and {measured:.9g} "
-                "by central differences; expected the same. Compute in the dtype of the arguments, without "
-                "detach and without kinks"
+                f"case {case.name!r}: d_{name} of the reference is {claimed:.9g} by autograd and "
+                f"{measured:.9g} by central differences; expected the same. Compute in the dtype of "
+                "the arguments, without detach and without kinks"
             )
 
 

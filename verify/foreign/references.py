@@ -12,7 +12,7 @@ import torch
 
 
 def spans(cu_seqlens: Any | None, batch: int, length: int) -> Iterator[tuple[int, int, int, int]]:
-    """(number, batch entry, first token, end) of every sequence: the batch's, or the packed ones of entry 0."""
+    """(number, batch entry, first token, end) of every sequence, packed or not."""
     if cu_seqlens is None:
         yield from ((entry, entry, 0, length) for entry in range(batch))
         return
@@ -38,8 +38,8 @@ def linear_state(
 ) -> tuple[Any, Any]:
     """S_t = exp(a_t) S_{t-1} + k_t v_t^T (or what `write` adds), o_t = scale S_t^T q_t, for every sequence.
 
-    q, k: (B, T, H, K), v: (B, T, H, V); log_decay: broadcastable to (B, T, H, K, V). `write(S, b, t)` gives the
-    update of the decayed state. Returns (B, T, H, V) and the last states (N, H, K, V).
+    q, k: (B, T, H, K), v: (B, T, H, V); log_decay: broadcastable to (B, T, H, K, V). `write(S, b, t)` gives
+    the update of the decayed state. Returns (B, T, H, V) and the last states (N, H, K, V).
     """
     batch, length, heads, width = k.shape
     decay = torch.exp(log_decay).expand(batch, length, heads, *log_decay.shape[3:])

@@ -25,8 +25,8 @@ Domain = Literal[
     "offsets",
     "segments",
 ]
-"""`offsets` are the borders of packed sequences, (N+1,); `segments` number the sequence of each token, (B, T).
-Both come from `Case.lengths`. The rest is drawn: see `verify.foreign.draws`."""
+"""`offsets` are the borders of packed sequences, (N+1,); `segments` are each token's sequence, (B, T). Both
+come from `Case.lengths`. The rest is drawn: see `verify.foreign.draws`."""
 
 INTEGER_DOMAINS = ("index", "boolean", "offsets", "segments")
 Depth = Literal["quick", "full"]
@@ -49,8 +49,8 @@ class Input:
     """One tensor argument of `call` and `reference`, by name.
 
     `dims` are symbols, integers, or sums and products of them, as "B T H K" or "N+1". `dtype` "io" is the
-    run's. Values are `shift + scale * draw(domain)`. An `optional` one is passed only where a case lists it in
-    `given`. `bound` ends the range of an `index`: an integer or a symbol.
+    run's. Values are `shift + scale * draw(domain)`. An `optional` one is passed only where a case has it
+    in `given`. `bound` ends the range of an `index`: an integer or a symbol.
     """
 
     name: str
@@ -211,13 +211,14 @@ class Spec:
 
 def _problems(spec: Spec) -> list[str]:
     """Everything that is wrong with a spec, as sentences: expected x, got y."""
-    names = [one.name for one in (*spec.inputs, *spec.outputs)]
+    entries: list[Input | Output] = [*spec.inputs, *spec.outputs]
+    names = [one.name for one in entries]
     found = [f"expected one use of each name, got {name!r} twice" for name in names if names.count(name) > 1]
     if not spec.cases or not spec.inputs or not spec.outputs:
         found.append("expected at least one input, one output and one case. Add what is missing")
     found += [
         f"{one.name}: expected dtype one of {', '.join(STATE_DTYPES)}, got {one.dtype!r}"
-        for one in (*spec.inputs, *spec.outputs)
+        for one in entries
         if one.dtype not in STATE_DTYPES
     ]
     unknown = [name for name in (*spec.dtypes, *spec.slack) if name not in DTYPES]
@@ -225,7 +226,9 @@ def _problems(spec: Spec) -> list[str]:
     if spec.slack and not spec.slack_why:
         found.append("slack: expected slack_why to say for what reason the tolerance is wider")
     labels = [case.name for case in spec.cases]
-    found += [f"expected one case of each name, got {name!r} twice" for name in labels if labels.count(name) > 1]
+    found += [
+        f"expected one case of each name, got {name!r} twice" for name in labels if labels.count(name) > 1
+    ]
     for case in _all_cases(spec):
         found += [f"case {case.name!r}: {problem}" for problem in _case_problems(spec, case)]
     return found
@@ -244,7 +247,8 @@ def _case_problems(spec: Spec, case: Case) -> list[str]:
     packed = [one.name for one in inputs.values() if one.domain in ("offsets", "segments")]
     if packed and not case.lengths:
         found.append(f"{packed[0]} is given: expected `lengths` of the packed sequences")
-    for entry in (*inputs.values(), *spec.outputs):
+    entries: list[Input | Output] = [*inputs.values(), *spec.outputs]
+    for entry in entries:
         if isinstance(entry, Output) and entry.state:
             continue  # a state's sizes may be those of an option that this case leaves out
         try:

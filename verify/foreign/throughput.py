@@ -1,4 +1,4 @@
-"""THR without a device: what the usual case's launches move and compute, counted from a few of their programs.
+"""THR without a device: what the usual case's launches move and compute, from a few of their programs.
 
 The bound is a roofline's, marked as a model: no implementation of these launches can be under it, and nothing
 says that this one is near it.
@@ -66,7 +66,7 @@ def countable(launches: list[Recorded]) -> list[CountedLaunch]:
         for name, value in launch.arguments.items():
             if isinstance(value, CompilePointer):
                 arguments[name] = _view(launch, name, number, storages)
-            elif value is None or isinstance(value, int | float | bool | str):
+            elif name in launch.constexprs or value is None or isinstance(value, int | float | bool | str):
                 arguments[name] = value
             else:
                 raise NotCounted(f"{launch.kernel.__name__}: {name} is a {type(value).__name__}")
@@ -74,15 +74,15 @@ def countable(launches: list[Recorded]) -> list[CountedLaunch]:
     return found
 
 
-def _view(
-    launch: Recorded, name: str, number: int, storages: Storages
-) -> TensorView:
+def _view(launch: Recorded, name: str, number: int, storages: Storages) -> TensorView:
     facts = launch.tensors[name]
     content = None
     tensor: Mapping[str, Any] = launch.values
     if not facts.dtype.is_floating_point and name in tensor:
         content = bytes_of(tensor[name].untyped_storage())
-    storage = storages.add(f"{number}.{name}", facts.storage_bytes, content=content, misaligned=facts.address16)
+    storage = storages.add(
+        f"{number}.{name}", facts.storage_bytes, content=content, misaligned=facts.address16
+    )
     return TensorView(
         storage=storage,
         dtype=str(facts.dtype).removeprefix("torch."),

@@ -1,6 +1,6 @@
 """fla `chunk_delta_rule`: the delta rule in chunks of 64; keys of norm 1.
 
-S_t = S_{t-1} + beta_t k_t (v_t - S_{t-1}^T k_t)^T,   o_t = K^-0.5 S_t^T q_t.   Source: Yang et al. 2024, DeltaNet.
+S_t = S_{t-1} + beta_t k_t (v_t - S_{t-1}^T k_t)^T,   o_t = K^-0.5 S_t^T q_t.   Source: Yang et al. 2024.
 """
 
 from __future__ import annotations

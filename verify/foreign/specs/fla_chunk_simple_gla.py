@@ -1,16 +1,25 @@
 """fla `chunk_simple_gla`: linear attention with one decay a head and token, in chunks of 64.
 
-S_t = exp(g_t) S_{t-1} + k_t v_t^T,   o_t = K^-0.5 S_t^T q_t.   Source: flash-linear-attention, ops/simple_gla.
+S_t = exp(g_t) S_{t-1} + k_t v_t^T,   o_t = K^-0.5 S_t^T q_t.   Source: fla, ops/simple_gla.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from fla.ops.simple_gla import chunk_simple_gla
 
-from verify.foreign.fla_cases import CASES, COMPILE, PROPERTIES, SLACK, SLACK_WHY, STATE, WITH_STATE, recurrent_inputs, recurrent_outputs
+from verify.foreign.fla_cases import (
+    CASES,
+    COMPILE,
+    PROPERTIES,
+    SLACK,
+    SLACK_WHY,
+    STATE,
+    WITH_STATE,
+    recurrent_inputs,
+    recurrent_outputs,
+)
 from verify.foreign.references import linear_state
 from verify.foreign.spec import Case, Input, Spec
 
@@ -61,13 +70,17 @@ SPEC = Spec(
     inputs=(
         *recurrent_inputs(),
         Input(name="g", dims="B T H", domain="log_sigmoid", dtype="float32", optional=True),
-        Input(name="g_gamma", dims="H", domain="log_decay", dtype="float32", optional=True, differentiable=False),
+        Input(
+            name="g_gamma", dims="H", domain="log_decay", dtype="float32", optional=True, differentiable=False
+        ),
     ),
     outputs=recurrent_outputs(),
     cases=(
         *CASES("g"),
         Case(name="no gate", sizes={"B": 1, "T": 70, "H": 1, "K": 16, "V": 16, "N": 1}),
-        Case(name="fixed decay", sizes={"B": 1, "T": 70, "H": 2, "K": 16, "V": 16, "N": 1}, given=("g_gamma",)),
+        Case(
+            name="fixed decay", sizes={"B": 1, "T": 70, "H": 2, "K": 16, "V": 16, "N": 1}, given=("g_gamma",)
+        ),
         Case(
             name="state with values first",
             sizes={"B": 1, "T": 70, "H": 2, "K": 16, "V": 16, "N": 1},

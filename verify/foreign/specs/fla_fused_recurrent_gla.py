@@ -1,6 +1,7 @@
 """fla `fused_recurrent_gla`: gated linear attention token by token, with decays of keys and of values.
 
-S_t = diag(exp(gk_t)) S_{t-1} diag(exp(gv_t)) + k_t v_t^T,   o_t = K^-0.5 S_t^T q_t.   Source: Yang et al. 2023.
+S_t = diag(exp(gk_t)) S_{t-1} diag(exp(gv_t)) + k_t v_t^T,   o_t = K^-0.5 S_t^T q_t.
+Source: Yang et al. 2023, GLA.
 """
 
 from __future__ import annotations
@@ -76,7 +77,11 @@ SPEC = Spec(
         Case(name="gates of values", sizes=SMALL, given=("gv", *WITH_STATE), options=STATE),
         Case(name="both gates", sizes=SMALL, given=("gk", "gv", *WITH_STATE), options=STATE),
         Case(
-            name="both gates, strong", sizes=SMALL, given=("gk", "gv", *WITH_STATE), options=STATE, gate="strong"
+            name="both gates, strong",
+            sizes=SMALL,
+            given=("gk", "gv", *WITH_STATE),
+            options=STATE,
+            gate="strong",
         ),
         Case(name="reverse", sizes=SMALL, given=("gk", *WITH_STATE), options={**STATE, "reverse": True}),
     ),

@@ -1,6 +1,6 @@
 """fla `parallel_forgetting_attn`: causal softmax attention whose scores decay by the gates in between.
 
-o_i = sum_j softmax_j(K^-0.5 q_i k_j + sum_{j<t<=i} g_t) v_j.   Source: Lin et al. 2025, Forgetting Transformer.
+o_i = sum_j softmax_j(K^-0.5 q_i k_j + sum_{j<t<=i} g_t) v_j.   Source: Lin et al. 2025, FoX.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Liger `LigerCrossEntropyFunction`: cross entropy of logits, whose gradient is computed in the forward pass.
 
-loss_i = w_y (lse(x_i) - x_iy), smoothed by e: (1 - e) loss_i + e / V sum_c w_c (lse - x_ic); plus s lse^2; x may be
-capped, c tanh(x / c). Rows whose target is -100 are left out.   Source: PyTorch's cross_entropy, and PaLM's z-loss.
+loss_i = w_y (lse(x_i) - x_iy), smoothed by e: (1 - e) loss_i + e / V sum_c w_c (lse - x_ic); plus s lse^2; x
+may be capped, c tanh(x / c). Rows whose target is -100 are left out.
+Source: PyTorch's cross_entropy, PaLM's z-loss.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ SPEC = Spec(
     inputs=(
         Input(name="x", dims="M V"),
         Input(name="target", dims="M", domain="index", dtype="int64", bound="V"),
-        Input(name="weight", dims="V", domain="positive", dtype="float32", optional=True, differentiable=False),
+        Input(
+            name="weight", dims="V", domain="positive", dtype="float32", optional=True, differentiable=False
+        ),
         Input(name="ignored", dims="M", domain="boolean", dtype="bool", optional=True),
     ),
     outputs=(
@@ -105,7 +108,9 @@ SPEC = Spec(
         case("weights, smoothing", 9, 50, "weight", "ignored", label_smoothing=0.1),
         case("z loss", 9, 50, "ignored", lse_square_scale=1e-2, return_z_loss=True),
         case("softcap", 9, 50, softcap=3.0),
-        case("everything", 9, 50, "weight", "ignored", softcap=3.0, label_smoothing=0.1, lse_square_scale=1e-2),
+        case(
+            "everything", 9, 50, "weight", "ignored", softcap=3.0, label_smoothing=0.1, lse_square_scale=1e-2
+        ),
         case("large logits", 9, 50, scale=20.0),
         case("larger than a block", 2, 33000),
         case("strided inputs", 9, 50, "ignored", layout="transposed"),

@@ -1,4 +1,4 @@
-"""Liger `LigerRopeFunction`: rotary position embedding of the halves of each head, as Hugging Face's Llama has it.
+"""Liger `LigerRopeFunction`: rotary position embedding of the halves of each head, as Llama's.
 
 (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 and x2 the halves of the leading R features.
 """

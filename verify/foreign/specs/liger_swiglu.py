@@ -53,8 +53,8 @@ SPEC = Spec(
         Deviation(
             rule="MEM-INPUT-CHANGED",
             kind="design",
-            why="the backward pass stores both gradients over the saved a and b, to save memory: afterwards the "
-            "caller's contiguous a and b hold gradients, and a second backward would be wrong",
+            why="the backward pass stores both gradients over the saved a and b, to save memory: afterwards "
+            "the caller's contiguous a and b hold gradients, and a second backward would be wrong",
             where="swiglu.py, _swiglu_backward_kernel: `tl.store(a_ptr + col_offsets, da_row, mask=mask)`",
         ),
     ),

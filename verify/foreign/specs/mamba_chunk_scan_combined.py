@@ -1,7 +1,7 @@
 """mamba-ssm `mamba_chunk_scan_combined`: the state space dual of Mamba-2, in chunks.
 
-d_t = clamp(softplus(dt_t + dt_bias)),   S_t = exp(d_t A) S_{t-1} + d_t x_t B_t^T,   y_t = S_t C_t + D x_t, times
-silu(z_t) where z is given.   Source: Dao and Gu 2024.
+d_t = clamp(softplus(dt_t + dt_bias)),   S_t = exp(d_t A) S_{t-1} + d_t x_t B_t^T,   y_t = S_t C_t + D x_t,
+times silu(z_t) where z is given.   Source: Dao and Gu 2024.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ SPEC = Spec(
         Output(name="final_states", dims="B H P S", dtype="float32", state=True),
     ),
     cases=(
-        case("ragged", {"B": 2, "T": 67, "P": 20, "S": 24}, "D", "initial_states", options=STATE, depth="quick"),
+        case(
+            "ragged", {"B": 2, "T": 67, "P": 20, "S": 24}, "D", "initial_states", options=STATE, depth="quick"
+        ),
         case("plain", {}),
         case("one token", {"T": 1}, "initial_states", options=STATE),
         case("shorter than a chunk", {"T": 13}, "D"),
