@@ -132,15 +132,12 @@ def check(spec: Spec, ran: Ran, truth: Known, dtype: str, label: str, outcome: O
         found = ratio(spec, ran.results[name], expected, dtype, truth.dtypes[name])
         outcome.ratios[name] = found.ratio
         if not found.ratio <= 1.0:
-            rule = ("GRD" if gradient else "NUM") + (
-                "-NONFINITE"
-                if not np.isfinite(found.got)
-                else "-VALUE"
-                if gradient
-                else "-STATE"
-                if name in states
-                else "-OUTPUT"
-            )
+            if gradient:
+                rule = "GRD-VALUE" if np.isfinite(found.got) else "GRD-NONFINITE"
+            elif np.isfinite(found.got):
+                rule = "NUM-STATE" if name in states else "NUM-OUTPUT"
+            else:
+                rule = "NUM-NONFINITE"
             place = list(found.where or ())
             outcome.notes.append(
                 Note(
