@@ -37,13 +37,15 @@ def environment(session: nox.Session) -> None:
     session.install(*PINNED, "--editable", ".[dev]")
 
 
-def run_in_environment(session: nox.Session, *arguments: str) -> None:
+def run_in_environment(
+    session: nox.Session, *arguments: str, env: dict[str, str | None] | None = None
+) -> None:
     """Run `python *arguments` with the interpreter of the `environment` session.
 
     nox keeps one environment per session; torch is too large to have six times.
     """
     python = Path(session.cache_dir).parent / "environment" / "bin" / "python"
-    session.run(str(python), *arguments, external=True)
+    session.run(str(python), *arguments, external=True, env=env)
 
 
 def judged_folders() -> list[str]:
@@ -110,6 +112,23 @@ def gpu(session: nox.Session) -> None:
     """Run the tests that need a GPU, then time the skeletons on it and keep the numbers."""
     run_in_environment(session, "-m", "pytest", "--gpu", "-m", "gpu", *session.posargs)
     run_in_environment(session, "-m", "verify", "bench", "--device", "cuda", "--record")
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def foreign(session: nox.Session) -> None:
+    """Judge operators of fla, Liger and mamba-ssm, or `nox -s foreign -- SPEC.py`; installs the libraries.
+
+    Known defects of theirs, each explained in its spec, do not fail the session.
+    """
+    install = ("-m", "pip", "install", "--quiet", "--no-deps")
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    run_in_environment(session, *install, *project["optional-dependencies"]["foreign"])
+    run_in_environment(session, "-m", "pip", "install", "--quiet", "ninja", "packaging", "setuptools", "wheel")
+    # The sdist builds without CUDA only like this, and its Triton operators need nothing that it would build.
+    without_cuda = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
+    mamba = ("--no-build-isolation", "mamba-ssm==2.3.2.post1")
+    run_in_environment(session, *install, *mamba, env=without_cuda)
+    run_in_environment(session, "-m", "verify", "foreign", "--accept-known", *session.posargs)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The process that meets the library: load one spec, do its jobs, write one JSON line for each to a pipe.
 
-    python -m verify.foreign.child SPEC.py --depth full --first 0 --pipe 3 --memory 12
+    python -m verify.foreign.child SPEC.py --depth full --first 0 --without --pipe 3 --memory 12
 
 A library's prints go to stdout and stderr, which are not evidence. Whatever happens to this process, the
 parent knows which job it was in.
@@ -49,6 +49,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("spec", type=Path)
     parser.add_argument("--depth", choices=("quick", "full"), required=True)
     parser.add_argument("--first", type=int, required=True)
+    parser.add_argument("--without", type=int, nargs="*", default=[])
     parser.add_argument("--pipe", type=int, required=True)
     parser.add_argument("--memory", type=int, required=True, help="GiB")
     return parser.parse_args()
@@ -73,7 +74,7 @@ def _work(arguments: argparse.Namespace, say: Any) -> None:
     jobs = jobs_of(spec, arguments.depth)
     say("spec", versions=versions, jobs=[job.label for job in jobs], **_described(spec))
     for index, job in enumerate(jobs):
-        if index < arguments.first:
+        if index < arguments.first or index in arguments.without:
             continue
         say("start", job=index)
         try:

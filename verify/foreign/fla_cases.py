@@ -18,6 +18,11 @@ SLACK_WHY = (
     "gates is near 50, and float32 rounds it by some 3e-6, which is relative to every weight of the chunk"
 )
 
+GATE_CANCELS = (
+    "the gradient by a log-gate is a reverse cumulative sum of q dq - k dk over the tokens; behind steep gates "
+    "the terms cancel, and what is left is their rounding: some 1e-6 of them, in a gradient that is smaller"
+)
+
 
 def recurrent_inputs(*, keys: str = "normal", heads: str = "H") -> tuple[Input, ...]:
     """q, k, v, the first state, and the borders of packed sequences. `keys` is the domain of q and k."""

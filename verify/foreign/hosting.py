@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from verify.triton_cpu.host import Host, Options, attach
 from verify.triton_cpu.host.tuning import Policy
+from verify.triton_cpu.launch import WorkLimits
 from verify.triton_cpu.private import Autotuner
 
 
@@ -40,17 +41,19 @@ class Watch:
 
 @contextlib.contextmanager
 def watched(
-    *, poison: int, exact: bool, order: Literal["forward", "reverse"], sanitizer: bool
+    *, poison: int, exact: bool, order: Literal["forward", "reverse"], sanitizer: bool, loop_steps: int
 ) -> Iterator[Watch]:
     """Launches in the context run in the interpreter.
 
-    `exact` makes float32 dots IEEE where the kernel leaves the precision open, whose default is TF32.
+    A launch may take `loop_steps` steps. `exact` makes float32 dots IEEE where the kernel leaves the
+    precision open, whose default is TF32.
     """
     watch = Watch()
     options = Options(
         poison=poison,
         order=order,
         sanitize=sanitizer,
+        limits=WorkLimits(programs=1 << 20, loop_steps=loop_steps),
         record=True,
         default_precision="ieee" if exact else None,
     )

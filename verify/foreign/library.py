@@ -19,7 +19,7 @@ from verify.foreign.spec import INTEGER_DOMAINS, BrokenSpec, Case, Spec, shape_o
 from verify.judge.inputs import Tensor
 from verify.judge.random import Stream
 from verify.triton_cpu.host.tuning import Policy
-from verify.triton_cpu.launch import KernelError
+from verify.triton_cpu.launch import KernelError, WorkLimitExceeded
 
 
 class Refused(Exception):
@@ -93,7 +93,11 @@ def run(
     }
     ran = Ran()
     with watched(
-        poison=settings.poison, exact=settings.exact, order=settings.order, sanitizer=settings.sanitizer
+        poison=settings.poison,
+        exact=settings.exact,
+        order=settings.order,
+        sanitizer=settings.sanitizer,
+        loop_steps=spec.loop_steps,
     ) as watch:
         outputs = _guarded(lambda: outputs_of(spec, case, spec.call(**leaves, **case.options)))
         for name, output in outputs.items():
@@ -161,6 +165,8 @@ def _guarded(work: Any) -> Any:
         raise
     except KernelError as error:
         raise Refused("NUM-KERNEL-ERROR", f"kernel {error}") from error
+    except WorkLimitExceeded as error:
+        raise Refused("NUM-WORK-LIMIT", f"a kernel does not end, or not soon: {error}") from error
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         ours = Path(__file__).resolve().parents[1]

@@ -173,7 +173,8 @@ class Spec:
     reference gets float64 tensors and is plain PyTorch. `requires` are versions that must be installed.
     `dot_precision` "tf32" says that the library asks for TF32 in float32 by itself. `slack` multiplies the
     judge's tolerance for a dtype, and `slack_why` says for what reason. `compile_case` is what CMP and THR
-    speak about: a usual shape in bfloat16. Raises BrokenSpec.
+    speak about: a usual shape in bfloat16. A launch of more than `loop_steps` steps is taken for a hang.
+    Raises BrokenSpec.
     """
 
     name: str
@@ -191,6 +192,7 @@ class Spec:
     properties: Properties | None = None
     compile_case: Case | None = None
     deviations: tuple[Deviation, ...] = ()
+    loop_steps: int = 1 << 18
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
