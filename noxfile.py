@@ -123,7 +123,7 @@ def foreign(session: nox.Session) -> None:
     install = ("-m", "pip", "install", "--quiet", "--no-deps")
     project = nox.project.load_toml("pyproject.toml")["project"]
     run_in_environment(session, *install, *project["optional-dependencies"]["foreign"])
-    run_in_environment(session, "-m", "pip", "install", "--quiet", "ninja", "packaging", "setuptools", "wheel")
+    run_in_environment(session, *install, "ninja", "packaging", "setuptools", "wheel")
     # The sdist builds without CUDA only like this, and its Triton operators need nothing that it would build.
     without_cuda = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
     mamba = ("--no-build-isolation", "mamba-ssm==2.3.2.post1")

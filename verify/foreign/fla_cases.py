@@ -19,7 +19,7 @@ SLACK_WHY = (
 )
 
 GATE_CANCELS = (
-    "the gradient by a log-gate is a reverse cumulative sum of q dq - k dk over the tokens; behind steep gates "
+    "the gradient by a log-gate is a reverse cumulative sum of q dq - k dk over tokens; behind steep gates "
     "the terms cancel, and what is left is their rounding: some 1e-6 of them, in a gradient that is smaller"
 )
 

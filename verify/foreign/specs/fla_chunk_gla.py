@@ -90,8 +90,8 @@ SPEC = Spec(
             rule="MEM-UNWRITTEN-READ",
             kind="design",
             message="of A,",
-            why="blocks of A above the diagonal are never written; the kernels load them with the rest and put "
-            "zeros in their place (tl.where) before they use any. Other poison gives the same bits",
+            why="blocks of A above the diagonal are never written; the kernels load them with the rest and "
+            "put zeros in their place (tl.where) before they use any. Other poison gives the same bits",
             where="fla/ops/gla/chunk.py:452 and 721",
         ),
     ),
