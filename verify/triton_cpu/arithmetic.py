@@ -29,6 +29,20 @@ class Work:
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
+    programs: int = 1
+    """How many programs run as one: what they compute once counts for each of them."""
+
+    def lanes(self, data: Array) -> int:
+        """Elements of an operation's result over all programs of the group; `data` is (p, ...)."""
+        return data.size if data.shape[0] == self.programs else data.size * self.programs
+
+    def saved(self) -> dict[str, Any]:
+        """The counts as they are, for `restore`."""
+        return {**vars(self), "float_atomics": dict(self.float_atomics)}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Forget what was counted since `saved`."""
+        vars(self).update(saved)
 
 
 def rounded(data: Array, dtype: Any) -> Handle:
@@ -39,7 +53,7 @@ def rounded(data: Array, dtype: Any) -> Handle:
 def _float_binary(operation: Callable[[Array, Array], Array]) -> Method:
     def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
         data = operation(lhs.data, rhs.data)
-        self.work.elementwise_flops += data.size
+        self.work.elementwise_flops += self.work.lanes(data)
         dtype = lhs.dtype
         if dtype.name == "bf16":
             data = numerics.round_bfloat16(data)
@@ -82,7 +96,7 @@ def _ordered_not_equal(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
 def _transcendental(operation: Callable[[Array], Array]) -> Method:
     def method(self: Elementwise, arg: Handle) -> Handle:
         data = operation(arg.data)
-        self.work.transcendental += data.size
+        self.work.transcendental += self.work.lanes(data)
         return rounded(data, arg.dtype)
 
     return method
@@ -91,7 +105,7 @@ def _transcendental(operation: Callable[[Array], Array]) -> Method:
 def _float_unary(operation: Callable[[Array], Array]) -> Method:
     def method(self: Elementwise, arg: Handle) -> Handle:
         data = operation(arg.data)
-        self.work.elementwise_flops += data.size
+        self.work.elementwise_flops += self.work.lanes(data)
         return rounded(data, arg.dtype)
 
     return method
@@ -192,7 +206,7 @@ class Elementwise:
         return Handle(numerics.multiply_high(lhs.data, rhs.data), lhs.dtype)
 
     def create_fma(self, x: Handle, y: Handle, z: Handle) -> Handle:
-        self.work.elementwise_flops += 2 * z.data.size
+        self.work.elementwise_flops += 2 * self.work.lanes(z.data)
         return rounded(numerics.fused_multiply_add(x.data, y.data, z.data), z.dtype)
 
     def create_clampf(self, arg: Handle, low: Handle, high: Handle, propagate: object) -> Handle:
@@ -200,7 +214,7 @@ class Elementwise:
             data = np.minimum(np.maximum(arg.data, low.data), high.data)
         else:
             data = np.fmin(np.fmax(arg.data, low.data), high.data)
-        self.work.elementwise_flops += 2 * data.size
+        self.work.elementwise_flops += 2 * self.work.lanes(data)
         return Handle(data, arg.dtype)
 
     def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
