@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-
 from verify.triton_cpu import private
 from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
 from verify.triton_cpu.grid_axes import watched_divisions
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, run_launch
-from verify.triton_cpu.memory import Arena, Buffer
+from verify.triton_cpu.memory import Buffer, Memory
 from verify.triton_cpu.private import JITFunction
 from verify.triton_cpu.sampling import Sample, digits_of, draw_sample
 from verify.triton_cpu.storages import TensorView, lazy_zeros
@@ -49,7 +47,7 @@ class CountedLaunch:
     grid: tuple[int, int, int]
 
 
-class _Memory(Arena):
+class _Memory(Memory):
     """The storages as one launch sees them: a buffer for each tensor argument, under the parameter's name."""
 
     def __init__(self, views: Mapping[str, TensorView], traffic: Traffic | None) -> None:
@@ -58,30 +56,11 @@ class _Memory(Arena):
         for name, view in views.items():
             storage = view.storage
             buffer = Buffer(name, storage.base, storage.nbytes, storage.data, lazy_zeros(storage.nbytes))
-            buffer.complete = True
+            buffer.complete = True  # nothing was drawn, so nothing is missing
             self._buffers[name] = buffer
 
-    def _emit(self, addresses: Any, mask: Any, itemsize: int, buffer: Any, kind: str) -> None:
-        if self.recorder is None or buffer is None:
-            return
-        live = addresses if mask is None else addresses[np.broadcast_to(mask, addresses.shape)]
-        offsets = live.reshape(-1).astype(np.int64) - buffer.base
-        offsets = offsets[(offsets >= 0) & (offsets + itemsize <= buffer.nbytes)]
-        self.recorder.access(buffer, offsets, itemsize, kind)
-
-    def load(self, addresses: Any, mask: Any, dtype: Any, buffer: Any, **options: Any) -> Any:
-        self._emit(addresses, mask, dtype.itemsize, buffer, "load")
-        return super().load(addresses, mask, dtype, buffer, **options)
-
-    def store(self, addresses: Any, values: Any, mask: Any, buffer: Any) -> None:
-        self._emit(addresses, mask, values.dtype.itemsize, buffer, "store")
-        super().store(addresses, values, mask, buffer)
-
-    def atomic(
-        self, addresses: Any, operands: Any, mask: Any, dtype: Any, buffer: Any, combine: Any, **options: Any
-    ) -> Any:
-        self._emit(addresses, mask, dtype.itemsize, buffer, "atomic")
-        return super().atomic(addresses, operands, mask, dtype, buffer, combine, **options)
+    def _keep(self, buffer: Buffer) -> None:
+        """Nothing: programs run once, one by one, and a copy would take the memory that is not there."""
 
 
 def count_launches(
@@ -159,7 +138,7 @@ def _with_unique(total: Counts, arguments: Sequence[Any]) -> Counts:
 def _work(counters: Counters) -> dict[str, Any]:
     """Fields of `Counts` about arithmetic."""
     return {
-        "dot_flops": {"any": counters.dot_flops},
+        "dot_flops": dict(counters.dot_types),
         "fp32_flops": counters.elementwise_flops,
         "special_ops": counters.transcendental,
         "loop_steps": counters.loop_steps,
