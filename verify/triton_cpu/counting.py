@@ -13,10 +13,10 @@ from itertools import zip_longest
 from typing import Any
 
 from verify.triton_cpu import private
-from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
+from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts, Violation
 from verify.triton_cpu.grid_axes import watched_divisions
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, run_launch
-from verify.triton_cpu.memory import Buffer, Memory
+from verify.triton_cpu.memory import Buffer, Memory, MemoryEvent
 from verify.triton_cpu.private import JITFunction
 from verify.triton_cpu.sampling import Sample, digits_of, draw_sample
 from verify.triton_cpu.storages import TensorView, lazy_zeros
@@ -115,12 +115,14 @@ def count_launch(
         counts=_with_unique(total, arguments),
         arguments=arguments,
         programs=tuple(rows),
-        events=tuple(
-            f"line {event.line}: {event.kind} of {event.buffer or 'an unknown buffer'} at element "
-            f"{event.offset} by program {event.program}"
-            for event in memory.events
-        ),
+        violations=tuple(_violation(event) for event in memory.events),
     )
+
+
+def _violation(event: MemoryEvent) -> Violation:
+    what = event.buffer or "an unknown buffer"
+    message = f"{event.kind} of {what} at element {event.offset} by program {event.program}"
+    return Violation(kind=event.kind, line=event.line, message=message)
 
 
 def _all_alike(rows: Sequence[ProgramCounts], moved: Sequence[object]) -> bool:
