@@ -1,4 +1,4 @@
-"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh.
+"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh, roofline.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -19,6 +19,7 @@ import typer
 
 from verify import rules
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
+from verify.roofline.command import roofline
 
 if TYPE_CHECKING:
     from verify.judge.cache import CachingJudge
@@ -362,6 +363,9 @@ def refresh(
     codes = {None: INFRASTRUCTURE, "rejected": REJECTED, "incomplete": SKIPPED}
     worst = next((code for outcome, code in codes.items() if outcome in outcomes), OK)
     raise Stop(worst, refresh_sentence(results))
+
+
+app.command()(roofline)
 
 
 def main() -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from verify.roofline.bounds import PIPES, LaunchBound
 MARKERS = {"tensor": "s", "fp32": "^", "special": "D", "L2": "v", "DRAM": "o"}
 _DPI = 130
 _FONT = 8.5
-_RINGS = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0, 110.0, 150.0)
+_RINGS = (8.0, 14.0, 22.0, 32.0, 44.0, 58.0, 74.0, 92.0, 112.0, 140.0, 180.0)
 """Distances in points at which a label looks for room."""
 
 
@@ -125,7 +125,7 @@ def _names(drawn: Sequence[LaunchBound]) -> list[str]:
         seen[kernel] += 1
         number = f" #{seen[kernel]}" if times[kernel] > 1 else ""
         micro = bound.total * 1e6
-        names.append(f"{kernel}{number}, {micro:,.0f} us" if micro >= 100 else f"{kernel}{number}, {micro:.3g} us")
+        names.append(f"{kernel}{number}, " + (f"{micro:,.0f} us" if micro >= 100 else f"{micro:.3g} us"))
     return names
 
 
@@ -153,66 +153,95 @@ def _draw_roofs(axes: Any, roofs: Sequence[Roof], points: Sequence[tuple[float, 
     axes.grid(visible=True, which="major", color="0.9", lw=0.6, zorder=0)
 
 
+Edges = tuple[float, float, float, float]
+Pixel = tuple[float, float]
+
+
 def _label(axes: Any, renderer: Any, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Write each name near its dot where nothing is written yet; far ones get a line to their dot."""
-    inside = axes.get_window_extent(renderer)
-    pixels = axes.transData.transform(points)
-    taken = [_around(x, y, 9.0, 9.0) for x, y in pixels]
-    lines = [axes.transData.transform(line.get_xydata()) for line in axes.get_lines() if _is_roof(line)]
-    taken += [_around(x, y, 2.0, 2.0) for line in lines for x, y in line]
+    """Write each name near its dot where nothing is written or drawn; far ones get a line to their dot."""
+    whole = axes.get_window_extent(renderer)
+    room = _Room((whole.x0 + 2.0, whole.y0 + 2.0, whole.x1 - 2.0, whole.y1 - 2.0))
+    pixels = [(float(x), float(y)) for x, y in axes.transData.transform(points)]
+    for x, y in pixels:
+        room.block(_around((x, y), 9.0, 9.0))
+    for line in axes.get_lines():
+        if len(line.get_xdata()) > 1:  # a roof; dots are lines of one point
+            for x, y in axes.transData.transform(line.get_xydata()):
+                room.block(_around((x, y), 2.0, 2.0))
     for (x, y), name, at in zip(points, names, pixels, strict=True):
-        text = axes.annotate(name, (x, y), fontsize=_FONT, textcoords="offset points", xytext=(0, 0))
-        size = text.get_window_extent(renderer)
-        free = (
-            place
-            for place in _places(size.width, size.height)
-            if _fits(_moved(at, place, size), taken, (inside.x0, inside.y0, inside.x1, inside.y1))
-        )
-        place = next(free, (0.0, -_RINGS[-1]))
-        taken.append(_moved(at, place, size))
-        text.remove()
-        far = math.hypot(*place) > 2.5 * _RINGS[1] and not _touches(place, size)
+        probe = axes.annotate(name, (x, y), fontsize=_FONT, textcoords="offset points", xytext=(0, 0))
+        size = probe.get_window_extent(renderer)
+        probe.remove()
+        middle, far = room.find(at, float(size.width), float(size.height))
         axes.annotate(
             name, (x, y), fontsize=_FONT, textcoords="offset points", zorder=5, annotation_clip=False,
-            xytext=(place[0] * 72.0 / _DPI, place[1] * 72.0 / _DPI), ha="center", va="center",
+            xytext=((middle[0] - at[0]) * 72.0 / _DPI, (middle[1] - at[1]) * 72.0 / _DPI),
+            ha="center", va="center",
             arrowprops={"arrowstyle": "-", "color": "0.45", "lw": 0.7, "shrinkB": 4.0} if far else None,
-        )
+        )  # fmt: skip
 
 
-def _places(width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Offsets in pixels from a dot to the middle of its label, near ones first."""
-    for ring in _RINGS:
-        reach = ring * _DPI / 72.0
-        for across, up in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
-            yield across * (reach + width / 2.0), up * (reach + height / 2.0)
+class _Room:
+    """Where labels may go: not over anything, and no line to a dot through another label."""
+
+    def __init__(self, inside: Edges) -> None:
+        self._inside = inside
+        self._taken: list[Edges] = []
+        self._labels: list[Edges] = []
+        self._leaders: list[Pixel] = []
+
+    def block(self, box: Edges) -> None:
+        """Nothing may be written here."""
+        self._taken.append(box)
+
+    def find(self, dot: Pixel, width: float, height: float) -> tuple[Pixel, bool]:
+        """The middle of a label for the dot, and whether it is far from it; the place is taken then."""
+        for ring, reach in enumerate(_RINGS):
+            for across, up in _DIRECTIONS:
+                middle = (
+                    dot[0] + across * (reach * _DPI / 72.0 + width / 2.0),
+                    dot[1] + up * (reach * _DPI / 72.0 + height / 2.0),
+                )
+                box = _around(middle, width / 2.0 + 2.0, height / 2.0 + 1.0)
+                leader = _between(dot, middle, box) if ring else []
+                if self._free(box, leader):
+                    self._labels.append(box)
+                    self._leaders += leader
+                    return middle, ring > 0
+        return (dot[0], self._inside[1] + height), True  # more labels than room: on the lower edge
+
+    def _free(self, box: Edges, leader: Sequence[Pixel]) -> bool:
+        left, low, right, high = self._inside
+        if box[0] < left or box[1] < low or box[2] > right or box[3] > high:
+            return False
+        if any(_overlap(box, other) for other in (*self._taken, *self._labels)):
+            return False
+        if any(_holds(box, point) for point in self._leaders):
+            return False
+        return not any(_holds(label, point) for label in self._labels for point in leader)
 
 
-Edges = tuple[float, float, float, float]
+_DIRECTIONS: tuple[tuple[float, float], ...] = (
+    *((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)),
+    *((1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (-1.0, -1.0)),
+    *((1.0, -0.5), (-1.0, 0.5), (1.0, 0.5), (-1.0, -0.5), (0.5, -1.0), (-0.5, 1.0)),
+)
 
 
-def _around(x: float, y: float, width: float, height: float) -> Edges:
-    return x - width, y - height, x + width, y + height
+def _around(middle: Pixel, across: float, up: float) -> Edges:
+    return middle[0] - across, middle[1] - up, middle[0] + across, middle[1] + up
 
 
-def _moved(at: Any, place: tuple[float, float], size: Any) -> Edges:
-    return _around(at[0] + place[0], at[1] + place[1], size.width / 2.0 + 2.0, size.height / 2.0 + 1.0)
+def _between(dot: Pixel, middle: Pixel, box: Edges) -> list[Pixel]:
+    """Points of the line from a dot to its label, outside of the label."""
+    shares = (step / 40.0 for step in range(41))
+    line = [(dot[0] + s * (middle[0] - dot[0]), dot[1] + s * (middle[1] - dot[1])) for s in shares]
+    return [point for point in line if not _holds(box, point)]
 
 
-def _is_roof(line: Any) -> bool:
-    return len(line.get_xdata()) > 1
+def _overlap(one: Edges, other: Edges) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _fits(box: Edges, taken: Sequence[Edges], inside: Edges) -> bool:
-    left, low, right, high = box
-    if left < inside[0] + 2 or right > inside[2] - 2 or low < inside[1] + 2 or high > inside[3] - 2:
-        return False
-    return all(
-        right <= other[0] or other[2] <= left or high <= other[1] or other[3] <= low for other in taken
-    )
-
-
-def _touches(place: tuple[float, float], size: Any) -> bool:
-    """Whether the label is beside its dot, so that no line is needed."""
-    near = _RINGS[1] * _DPI / 72.0 + 1.0
-    across, up = abs(place[0]) - float(size.width) / 2.0, abs(place[1]) - float(size.height) / 2.0
-    return across <= near and up <= near
+def _holds(box: Edges, point: Pixel) -> bool:
+    return box[0] < point[0] < box[2] and box[1] < point[1] < box[3]

@@ -28,6 +28,7 @@ from verify.judge.session import Rejected, Session
 from verify.judge.verdict import FULL_ISOLATION
 from verify.plan.format import Copy, Fill, Launch, Plan, TensorRef
 from verify.roofline.bounds import LABEL, LaunchBound, bound_of, total_seconds
+from verify.roofline.chart import write_chart
 from verify.roofline.shapes import shape_case
 from verify.roofline.table import legend, table_lines
 from verify.sandbox.client import Limits, RemoteRefusal, Role, Server, Worker, WorkerFailure
@@ -83,6 +84,11 @@ class Estimate:
             "microseconds": None if self.findings else total_seconds(self.bounds) * 1e6,
             "summary": self.summary,
         }
+
+    def draw(self, path: Path) -> None:
+        """Write the chart as a PNG; raises as `write_chart`."""
+        label = "" if self.case is None else f"\n{self.case.label}"
+        write_chart(self.bounds, self.sheet, path, title=f"{self.file.parent.name}/{self.file.name}{label}")
 
     def lines(self) -> list[str]:
         """A table of the launches, its legend, and whatever was found."""
