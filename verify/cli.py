@@ -1,4 +1,5 @@
-"""The judge's command line: check, show, replay, explain, compile, bench, time, gate, refresh, foreign.
+"""The judge's command line: check, show, replay, explain, compile, roofline, bench, time, gate,
+refresh, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -20,7 +21,8 @@ import typer
 from verify import rules
 from verify.compile_cli import compile_mechanisms
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
-from verify.foreign import cli as foreign
+from verify.foreign.cli import foreign
+from verify.roofline.command import roofline
 
 if TYPE_CHECKING:
     from verify.judge.cache import CachingJudge
@@ -369,7 +371,8 @@ def refresh(
     raise Stop(worst, refresh_sentence(results))
 
 
-app.command(name="foreign")(foreign.foreign)
+app.command()(foreign)
+app.command()(roofline)
 
 
 def main() -> NoReturn:

@@ -8,16 +8,15 @@ contents, so a kernel whose control flow depends on floating-point values is cou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-
 from verify.triton_cpu import private
-from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
+from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts, Violation
 from verify.triton_cpu.grid_axes import watched_divisions
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, run_launch
-from verify.triton_cpu.memory import Arena, Buffer
+from verify.triton_cpu.memory import Buffer, Memory, MemoryEvent
 from verify.triton_cpu.private import JITFunction
 from verify.triton_cpu.sampling import Sample, digits_of, draw_sample
 from verify.triton_cpu.storages import TensorView, lazy_zeros
@@ -25,6 +24,13 @@ from verify.triton_cpu.traffic import Traffic
 
 SAMPLED = 18
 """Programs of a launch that are run, where a caller does not say."""
+
+LEAST_SAMPLED = 8
+STEP_BUDGET = 4096
+"""Loop steps that the sampled programs of a launch take together, about; it lowers their number."""
+
+_ALIKE, _LONG = 5, 64
+"""So many programs that count the same, the outermost among them, speak for all where they are long."""
 
 LIMITS = WorkLimits(launches=1, programs=1 << 62, loop_steps=1 << 18)
 """For one program."""
@@ -41,7 +47,7 @@ class CountedLaunch:
     grid: tuple[int, int, int]
 
 
-class _Memory(Arena):
+class _Memory(Memory):
     """The storages as one launch sees them: a buffer for each tensor argument, under the parameter's name."""
 
     def __init__(self, views: Mapping[str, TensorView], traffic: Traffic | None) -> None:
@@ -50,30 +56,11 @@ class _Memory(Arena):
         for name, view in views.items():
             storage = view.storage
             buffer = Buffer(name, storage.base, storage.nbytes, storage.data, lazy_zeros(storage.nbytes))
-            buffer.complete = True
+            buffer.complete = True  # nothing was drawn, so nothing is missing
             self._buffers[name] = buffer
 
-    def _emit(self, addresses: Any, mask: Any, itemsize: int, buffer: Any, kind: str) -> None:
-        if self.recorder is None or buffer is None:
-            return
-        live = addresses if mask is None else addresses[np.broadcast_to(mask, addresses.shape)]
-        offsets = live.reshape(-1).astype(np.int64) - buffer.base
-        offsets = offsets[(offsets >= 0) & (offsets + itemsize <= buffer.nbytes)]
-        self.recorder.access(buffer, offsets, itemsize, kind)
-
-    def load(self, addresses: Any, mask: Any, dtype: Any, buffer: Any, **options: Any) -> Any:
-        self._emit(addresses, mask, dtype.itemsize, buffer, "load")
-        return super().load(addresses, mask, dtype, buffer, **options)
-
-    def store(self, addresses: Any, values: Any, mask: Any, buffer: Any) -> None:
-        self._emit(addresses, mask, values.dtype.itemsize, buffer, "store")
-        super().store(addresses, values, mask, buffer)
-
-    def atomic(
-        self, addresses: Any, operands: Any, mask: Any, dtype: Any, buffer: Any, combine: Any, **options: Any
-    ) -> Any:
-        self._emit(addresses, mask, dtype.itemsize, buffer, "atomic")
-        return super().atomic(addresses, operands, mask, dtype, buffer, combine, **options)
+    def _keep(self, buffer: Buffer) -> None:
+        """Nothing: programs run once, one by one, and a copy would take the memory that is not there."""
 
 
 def count_launches(
@@ -101,23 +88,24 @@ def count_launch(
     store lands in the storages. `limits` hold for one program; `between` is called after each. Raises
     KernelError for a kernel that cannot run, WorkLimitExceeded for a program that does too much.
     """
-    sample = _sample(launch, programs, seed, limits)
+    sample, steps = _sample(launch, programs, seed, limits)
     views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
     traffic = Traffic(views, boxed=not sample.complete)
     memory = _Memory(views, traffic)
     rows: list[ProgramCounts] = []
-    sums: dict[str, list[float]] = {}
-    for number, weight in zip(sample.numbers, sample.weights, strict=True):
+    moved: list[dict[str, tuple[int, int, int, int]]] = []
+    for number, weight in _outermost_first(sample):
         traffic.begin_program()
         counters = _run(launch, memory, number, limits)
         traffic.end_program()
-        for name, moved in traffic.argument_bytes().items():
-            so_far = sums.setdefault(name, [0.0] * 4)
-            sums[name] = [total + weight * part for total, part in zip(so_far, moved, strict=True)]
+        moved.append(traffic.argument_bytes())
         counts = Counts(**{**traffic.program_counts(), **_work(counters)})
         rows.append(ProgramCounts(program=_place(number, launch.grid), weight=weight, counts=counts))
         between()
-    arguments = traffic.finished({name: (a, b, c, d) for name, (a, b, c, d) in sums.items()})
+        if not sample.complete and steps >= _LONG and len(rows) == _ALIKE and _all_alike(rows, moved):
+            rows = [replace(row, weight=sum(sample.weights) / len(rows)) for row in rows]
+            break
+    arguments = traffic.finished([(row.weight, part) for row, part in zip(rows, moved, strict=True)])
     total = Counts.total([(row.counts, row.weight) for row in rows]).rounded()
     return LaunchCounts(
         kernel=private.captured_source(launch.kernel).__name__,
@@ -127,12 +115,18 @@ def count_launch(
         counts=_with_unique(total, arguments),
         arguments=arguments,
         programs=tuple(rows),
-        events=tuple(
-            f"line {event.line}: {event.kind} of {event.buffer or 'an unknown buffer'} at element "
-            f"{event.offset} by program {event.program}"
-            for event in memory.events
-        ),
+        violations=tuple(_violation(event) for event in memory.events),
     )
+
+
+def _violation(event: MemoryEvent) -> Violation:
+    what = event.buffer or "an unknown buffer"
+    message = f"{event.kind} of {what} at element {event.offset} by program {event.program}"
+    return Violation(kind=event.kind, line=event.line, message=message)
+
+
+def _all_alike(rows: Sequence[ProgramCounts], moved: Sequence[object]) -> bool:
+    return all(row.counts == rows[0].counts for row in rows) and all(part == moved[0] for part in moved)
 
 
 def _with_unique(total: Counts, arguments: Sequence[Any]) -> Counts:
@@ -146,7 +140,7 @@ def _with_unique(total: Counts, arguments: Sequence[Any]) -> Counts:
 def _work(counters: Counters) -> dict[str, Any]:
     """Fields of `Counts` about arithmetic."""
     return {
-        "dot_flops": {"any": counters.dot_flops},
+        "dot_flops": dict(counters.dot_types),
         "fp32_flops": counters.elementwise_flops,
         "special_ops": counters.transcendental,
         "loop_steps": counters.loop_steps,
@@ -182,13 +176,28 @@ def _place(number: int, grid: tuple[int, int, int]) -> tuple[int, int, int]:
 # -- which programs ------------------------------------------------------------------------------------------
 
 
-def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: WorkLimits) -> Sample:
-    """Which programs to run; where not all of them, the last one first shows how the grid is laid out."""
+def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: WorkLimits) -> tuple[Sample, int]:
+    """Which programs to run, and the loop steps of one; where not all run, the last one is watched first.
+
+    It shows how the grid is laid out, and how long a program is: of long ones fewer are run.
+    """
     size = launch.grid[0] * launch.grid[1] * launch.grid[2]
     if programs is None or size <= programs:
-        return draw_sample([(axis,) for axis in launch.grid], max(8, size), seed)
+        return draw_sample([(axis,) for axis in launch.grid], max(LEAST_SAMPLED, size), seed), 0
     views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
     with watched_divisions(language().builder) as cuts:
-        _run(launch, _Memory(views, None), size - 1, limits)
+        steps = _run(launch, _Memory(views, None), size - 1, limits).loop_steps
     axes = [digits_of(axis, cut) for axis, cut in zip(launch.grid, cuts, strict=True)]
-    return draw_sample(axes, programs, seed)
+    count = max(LEAST_SAMPLED, min(programs, STEP_BUDGET // max(1, steps)))
+    return draw_sample(axes, count, seed), steps
+
+
+def _outermost_first(sample: Sample) -> list[tuple[int, float]]:
+    """Numbers and weights, the first and the last program before those between, which are spread out."""
+    pairs = list(zip(sample.numbers, sample.weights, strict=True))
+    if sample.complete:
+        return pairs
+    inner = pairs[1:-1]
+    middle = len(inner) // 2
+    spread = [pair for both in zip_longest(inner[middle:], inner[:middle]) for pair in both if pair]
+    return [pairs[0], pairs[-1], *spread]

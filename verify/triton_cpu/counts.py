@@ -113,12 +113,20 @@ class ArgumentCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Violation:
+    """A memory violation that a counted program met: its kind as the memory reports it, and where."""
+
+    kind: str
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LaunchCounts:
     """One launch of `grid` programs, `sampled` of which were run; exact where `complete`.
 
     Otherwise sums are estimates, see `verify.triton_cpu.sampling`, and unique bytes an estimate from above:
-    the smaller of what the programs touch, added up, and the box around it. `events` are memory violations
-    that the programs met, in words.
+    the smaller of what the programs touch, added up, and the box around it.
     """
 
     kernel: str
@@ -128,7 +136,7 @@ class LaunchCounts:
     counts: Counts
     arguments: tuple[ArgumentCounts, ...]
     programs: tuple[ProgramCounts, ...]
-    events: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
     @property
     def size(self) -> int:
@@ -157,7 +165,12 @@ class LaunchCounts:
                 )
                 for item in _sequence(data["programs"])
             ),
-            events=tuple(_text(item) for item in _sequence(data["events"])),
+            violations=tuple(
+                Violation(
+                    kind=_text(item["kind"]), line=int(_count(item["line"])), message=_text(item["message"])
+                )
+                for item in _sequence(data["violations"])
+            ),
         )
 
 

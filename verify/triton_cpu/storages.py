@@ -74,6 +74,13 @@ class TensorView:
         pairs = zip(self.shape, self.strides, strict=True)
         return math.prod(size for size, stride in pairs if stride or not size) * self.itemsize
 
+    def array(self) -> Array:
+        """The elements as they are stored, a writable view. For the dtypes that NumPy has storage for."""
+        form = FORMATS[self.dtype]
+        whole = self.storage.data[: self.storage.nbytes // form.itemsize * form.itemsize].view(form.storage)
+        strides = tuple(stride * form.itemsize for stride in self.strides)
+        return np.lib.stride_tricks.as_strided(whole[self.offset :], self.shape, strides)
+
 
 @dataclass(kw_only=True)
 class Storages:

@@ -6,8 +6,9 @@ where it is used. That one number says both whether this program was here before
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -210,23 +211,25 @@ class Traffic:
             for pair in self._pairs
         }
 
-    def finished(self, sums: Mapping[str, tuple[float, float, float, float]]) -> tuple[ArgumentCounts, ...]:
-        """Counts by argument over the whole grid. `sums` are weighted sums of `argument_bytes`.
+    def finished(
+        self, programs: Sequence[tuple[float, Mapping[str, tuple[int, int, int, int]]]]
+    ) -> tuple[ArgumentCounts, ...]:
+        """Counts by argument over the whole grid, from the weight and `argument_bytes` of each program.
 
         Unique bytes are the union over programs where all of them ran, else the smaller of two bounds.
         """
         rows = []
         for pair in self._pairs:
             name = self._names[id(pair)]
-            loaded, stored, unique_loaded, unique_stored = sums[name]
+            sums = [fsum(weight * moved[name][part] for weight, moved in programs) for part in range(4)]
             rows.append(
                 ArgumentCounts(
                     name=name,
                     view_bytes=self._views[name].nbytes,
-                    bytes_loaded=round(loaded),
-                    bytes_stored=round(stored),
-                    unique_loaded=_unique(pair[0], unique_loaded),
-                    unique_stored=_unique(pair[1], unique_stored),
+                    bytes_loaded=round(sums[0]),
+                    bytes_stored=round(sums[1]),
+                    unique_loaded=_unique(pair[0], sums[2]),
+                    unique_stored=_unique(pair[1], sums[3]),
                 )
             )
         return tuple(rows)
