@@ -44,8 +44,12 @@ def run_in_environment(
 
     nox keeps one environment per session; torch is too large to have six times.
     """
-    python = Path(session.cache_dir).parent / "environment" / "bin" / "python"
-    session.run(str(python), *arguments, external=True, env=env)
+    session.run(environment_python(session), *arguments, external=True, env=env)
+
+
+def environment_python(session: nox.Session) -> str:
+    """Absolute path of the `environment` session's interpreter; not resolved, or it would leave the venv."""
+    return str((Path(session.cache_dir).parent / "environment" / "bin" / "python").absolute())
 
 
 def judged_folders() -> list[str]:
@@ -105,6 +109,20 @@ def margins(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time the judge, stage by stage, over every template and every candidate."""
     run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def fla(session: nox.Session) -> None:
+    """Run fla's own tests without a GPU: `nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]`."""
+    if not session.posargs:
+        session.error("expected the path of a checkout: nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]")
+    checkout, *arguments = session.posargs
+    python = environment_python(session)
+    session.run(python, "-m", "pip", "install", "--quiet", "einops", "transformers", external=True)
+    session.chdir(checkout)  # fla is imported from there, not from an installed package
+    clamps = ("--triton-cpu-max-t", "128", "--triton-cpu-cases", "1", "--triton-cpu-limit", "120")
+    folders = () if any("test" in one for one in arguments) else ("tests/ops", "tests/modules")
+    session.run(python, "-m", "pytest", "-q", "--triton-cpu", *clamps, *arguments, *folders, external=True)
 
 
 @nox.session(venv_backend="none", requires=["environment"])

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from verify.device.sheets import SHEETS
 from verify.foreign.cases import Outcome
 from verify.foreign.library import Refused, record
 from verify.foreign.notes import Note
 from verify.foreign.spec import Case, Spec
+from verify.roofline.bounds import LABEL, LaunchBound, bounds_of, total_seconds
 from verify.triton_cpu.compile import CompilePointer
 from verify.triton_cpu.counting import CountedLaunch, count_launches
 from verify.triton_cpu.host import Recorded
 from verify.triton_cpu.host.shadows import bytes_of
+from verify.triton_cpu.launch import KernelError, WorkLimitExceeded
 from verify.triton_cpu.storages import Storages, TensorView
+
+CHARTED = "sm_90"
+"""The target whose launches are listed one by one."""
 
 
 class NotCounted(Exception):
@@ -25,7 +31,10 @@ class NotCounted(Exception):
 
 
 def estimate(spec: Spec, case: Case) -> tuple[Outcome, dict[str, Any]]:
-    """Counts of each launch and in all. THR is skipped where a launch cannot be counted, with the reason."""
+    """Counts and lower bound of each launch, and in all, for each target.
+
+    THR is skipped where a launch cannot be counted, with the reason.
+    """
     outcome = Outcome(shown={"THR"})
     try:
         launches = record(spec, case, spec.case_dtypes(case)[0])
@@ -33,25 +42,39 @@ def estimate(spec: Spec, case: Case) -> tuple[Outcome, dict[str, Any]]:
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, case=case.name, message=str(refused)))
         return outcome, {}
-    except NotCounted as reason:
+    except (NotCounted, KernelError, WorkLimitExceeded) as reason:
         return Outcome(skipped={"THR": str(reason)}), {}
-    rows = [
-        {"kernel": one.kernel, "grid": list(one.grid), "sampled": one.sampled, **_numbers(one.counts)}
-        for one in counted
-    ]
-    return outcome, {"shape": dict(case.size_map), "launches": rows}
+    sheet = SHEETS[CHARTED]
+    rows = [_row(bound) for bound in bounds_of(counted, sheet)]
+    totals = {
+        target: _rounded(1e6 * total_seconds(bounds_of(counted, sheet))) for target, sheet in SHEETS.items()
+    }
+    return outcome, {
+        "label": LABEL,
+        "shape": dict(case.size_map),
+        "dtype": spec.case_dtypes(case)[0],
+        "at_least_microseconds": totals,
+        f"launches on {CHARTED}": rows,
+    }
 
 
-def _numbers(counts: Any) -> dict[str, Any]:
+def _row(bound: LaunchBound) -> dict[str, Any]:
+    counts = bound.launch.counts
     return {
+        "kernel": bound.launch.kernel,
+        "grid": list(bound.launch.grid),
+        "sampled": bound.launch.sampled,
         "dot_flops": dict(counts.dot_flops),
         "fp32_flops": counts.fp32_flops,
         "special_ops": counts.special_ops,
-        "unique_loaded": counts.unique_loaded,
-        "unique_stored": counts.unique_stored,
-        "sectors_loaded": counts.sectors_loaded,
-        "sectors_stored": counts.sectors_stored,
+        "unique_bytes": counts.unique_bytes,
+        "at_least_microseconds": _rounded(1e6 * bound.total),
+        "bound_by": bound.bound_by,
     }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def countable(launches: list[Recorded]) -> list[CountedLaunch]:

@@ -66,7 +66,9 @@ class Memory:
         self._group: Array = np.zeros(1, np.int32)
         self._tracking = False
         self._noted: frozenset[str] | None = frozenset()
-        self._kept: dict[str, tuple[Array, Array, bool]] | None = None
+        # Names of memory, not of buffers: several of these can lie in one of those.
+        self._kept: dict[str, tuple[Buffer, Array, Array, bool]] | None = None
+        self._loaded: set[str] = set()  # by the running launch
         self._stored: set[str] = set()  # by the running group
         self._written_to: set[str] = set()  # by the running launch
         self._kept_events = self._events
@@ -82,6 +84,12 @@ class Memory:
     def events(self) -> tuple[MemoryEvent, ...]:
         """Everything that went wrong so far, in order of first occurrence."""
         return tuple(self._events.values())
+
+    def pointed(self, _addresses: Array) -> Buffer | None:
+        """The one buffer that all addresses, which a kernel read somewhere, lie in; None where there is
+        none.
+        """
+        return None
 
     # -- one launch ------------------------------------------------------------------------------------------
 
@@ -104,10 +112,9 @@ class Memory:
         for buffer in self._buffers.values():
             if not buffer.complete:
                 buffer.complete = bool(buffer.written.all())
-            buffer.loaded = False
             if restarted:
                 buffer.owners = None
-        self._stored, self._written_to = set(), set()
+        self._loaded, self._stored, self._written_to = set(), set(), set()
 
     def begin_group(self, numbers: Array) -> None:
         """The programs (p,) whose accesses follow."""
@@ -116,15 +123,14 @@ class Memory:
         self._stored = set()
 
     def updated_in_place(self) -> bool:
-        """Whether the running group wrote to a buffer that this launch reads: repeating it would not be the
+        """Whether the running group wrote to memory that this launch reads: repeating it would not be the
         same.
         """
-        return any(self._buffers[name].loaded for name in self._stored)
+        return not self._stored.isdisjoint(self._loaded)
 
     def revoke(self) -> None:
         """Undo what the launch did to buffers and events."""
-        for name, (data, written, complete) in (self._kept or {}).items():
-            buffer = self._buffers[name]
+        for buffer, data, written, complete in (self._kept or {}).values():
             buffer.bytes[:] = data
             buffer.written[:] = written
             buffer.complete = complete
@@ -140,10 +146,11 @@ class Memory:
         self._events = dict(saved)
 
     def _keep(self, buffer: Buffer) -> None:
-        if self._kept is not None and buffer.name not in self._kept:
-            self._kept[buffer.name] = (buffer.bytes.copy(), buffer.written.copy(), buffer.complete)
-        self._stored.add(buffer.name)
-        self._written_to.add(buffer.name)
+        name = buffer.memory
+        if self._kept is not None and name not in self._kept:
+            self._kept[name] = (buffer, buffer.bytes.copy(), buffer.written.copy(), buffer.complete)
+        self._stored.add(name)
+        self._written_to.add(name)
 
     # -- accesses --------------------------------------------------------------------------------------------
 
@@ -172,7 +179,7 @@ class Memory:
             self._check_contents(buffer, dtype.itemsize, lanes)
         if self._tracking:
             self._note_read(buffer, dtype.itemsize, lanes)
-        buffer.loaded = True
+        self._loaded.add(buffer.memory)
         if self.recorder is not None:
             self._record(buffer, dtype.itemsize, lanes, "load")
         if lanes.live is not None:
@@ -247,7 +254,8 @@ class Memory:
                 at = index[lane : lane + 1]
                 old[lane : lane + 1] = view[at]
                 view[at] = combine(view[at], *(x[lane : lane + 1] for x in flat))
-        buffer.shadow(dtype.itemsize)[index] = _WRITTEN_PATTERN[dtype.itemsize]
+        if not buffer.complete:
+            buffer.shadow(dtype.itemsize)[index] = _WRITTEN_PATTERN[dtype.itemsize]
         out = np.zeros(shape, dtype)
         out[live] = old
         if lanes.bad is not None:
@@ -373,9 +381,9 @@ class Memory:
         return bool(index.shape[0] != len(self._group))
 
     def _note_read(self, buffer: Buffer, itemsize: int, lanes: _Lanes) -> None:
-        if self._noted is not None and buffer.name not in self._noted:
-            if buffer.name in self._written_to:
-                raise Repeat(alone=False, buffer=buffer.name)
+        if self._noted is not None and buffer.memory not in self._noted:
+            if buffer.memory in self._written_to:
+                raise Repeat(alone=False, buffer=buffer.memory)
             return
         shape = (len(self._group), *lanes.index.shape[1:])
         index = np.broadcast_to(lanes.index, shape) if self._shared(lanes.index) else lanes.index
@@ -386,8 +394,8 @@ class Memory:
             self._conflict(buffer, foreign != 0, index)
 
     def _note_write(self, buffer: Buffer, itemsize: int, lanes: _Lanes, values: Array) -> None:
-        if buffer.loaded and self._noted is not None and buffer.name not in self._noted:
-            raise Repeat(alone=False, buffer=buffer.name)
+        if buffer.memory in self._loaded and self._noted is not None and buffer.memory not in self._noted:
+            raise Repeat(alone=False, buffer=buffer.memory)
         if self._shared(lanes.index):
             raise Repeat(alone=True)
         index, tags = self._tags_of(lanes.index, lanes.live)

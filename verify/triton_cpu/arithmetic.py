@@ -304,9 +304,6 @@ class Elementwise:
             bits = np.ascontiguousarray(bits)
         return Handle(to.decode(bits.view(to.raw)), scalar)
 
-    def create_int_to_ptr(self, source: Handle, target: Any) -> Handle:
-        return Handle(source.data.astype(np.int64), target.scalar)
-
     def create_ptr_to_int(self, source: Handle, target: Any) -> Handle:
         """Refused: a kernel that sees addresses can tell this arena from a device."""
         raise TypeError(_NO_ADDRESSES)

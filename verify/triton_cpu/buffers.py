@@ -55,11 +55,13 @@ class Buffer:
 
     __slots__ = (
         *("_shadows", "_views", "base", "bytes", "complete", "legal"),
-        *("loaded", "name", "nbytes", "owners", "written"),
+        *("memory", "name", "nbytes", "owners", "written"),
     )
 
     def __init__(self, name: str, base: int, nbytes: int, data: Array, written: Array) -> None:
         self.name = name
+        self.memory = name
+        """Which memory it lies in: buffers that can overlap give the same name here."""
         self.base = base
         self.nbytes = nbytes
         self.bytes: Array = data
@@ -68,8 +70,6 @@ class Buffer:
         """Everything is written: what is read need not be looked up."""
         self.legal: Array | None = None
         """Where set, one flag per byte: those that the caller's tensor covers, as a view of larger memory."""
-        self.loaded = False
-        """The running launch has read from it."""
         self.owners: Owners | None = None
         self._views: dict[str, Array] = {}
         self._shadows: dict[tuple[str, int], Array] = {}

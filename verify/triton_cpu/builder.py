@@ -96,6 +96,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.way = 0
         """Hash of all decisions that the group has come to: groups of one way could be one group."""
         self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
+        self.group = object()
+        """Another one whenever other programs start."""
 
     def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
@@ -106,6 +108,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         axes = (numbers % width, numbers // width % height, numbers // (width * height))
         x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
         self._program_ids = (x, y, z)
+        self.group = object()
         self.programs = self.work.programs = len(numbers)
         self.way = 0
         self.memory.begin_group(numbers)
@@ -206,6 +209,14 @@ class Builder(Elementwise, private.InterpreterBuilder):
         """An operation whose result depends on which program comes first: they run one after another."""
         if self.programs > 1:
             raise NotTogether(what)
+
+    def create_int_to_ptr(self, source: Handle, target: Any) -> Handle:
+        """A pointer out of a table: into memory of which the caller has given out the address."""
+        data = source.data.astype(np.int64)
+        buffer = self.memory.pointed(data)
+        if buffer is None:
+            self._alone("pointers into several tensors")
+        return Handle(data, target.scalar, buffer)
 
     def _atomic_place(self, dtype: Any) -> None:
         if dtype.is_floating():
@@ -396,7 +407,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         pack: int,
     ) -> InlineResults:
         data = np.broadcast_arrays(*(format_of(x.dtype).encode(x.data) for x in arguments))
-        self.work.elementwise_flops += data[0].size
+        self.work.elementwise_flops += self.work.lanes(data[0])
         forms = [format_of(kind) for kind in results]
         raw = run_inline(text, constraints, data, [form.raw for form in forms], pack)
         return InlineResults(

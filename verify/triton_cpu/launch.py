@@ -8,7 +8,7 @@ import functools
 import linecache
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import FrameType
 from typing import Any, Literal
@@ -56,9 +56,15 @@ class PointerArg:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """An argument that says by itself what the kernel receives; `make` is called once for each launch."""
+    """An argument that says by itself what the kernel receives.
+
+    `make` is called once for each launch, while the language is active. `key` tells arguments apart under
+    which a kernel may take other ways; `buffers` are those that it points into.
+    """
 
     make: Callable[[], Any]
+    key: Hashable = None
+    buffers: tuple[Buffer, ...] = ()
 
 
 Argument = PointerArg | Prepared | int | float | bool | str | None
@@ -72,6 +78,8 @@ class WorkLimits:
     launches: int = 4096
     programs: int = 1 << 20
     loop_steps: int = 1 << 22
+    wait_steps: int = 1 << 16
+    """Of one program in `while` loops: it may be waiting for a program that runs after it."""
 
 
 @dataclass(kw_only=True)
@@ -283,9 +291,11 @@ def run_launch(
     if counters.programs + count > limits.programs:
         raise WorkLimitExceeded("programs", limits.programs)
     constants, fixed = private.constexpr_parameters(kernel), private.fixed_parameters(kernel)
-    schedule = layer.schedules.of(kernel, grid, arguments)
+    plain = {key: value.key if isinstance(value, Prepared) else value for key, value in arguments.items()}
+    schedule = layer.schedules.of(kernel, grid, plain)
     work = Work()
     layer.step_limit = limits.loop_steps - counters.loop_steps
+    layer.wait_limit = limits.wait_steps
     try:
         with layer.active():
             values = {
@@ -338,6 +348,7 @@ def _programs(count: int, order: Order) -> Iterable[int]:
 
 def _revocable(arguments: Mapping[str, Argument]) -> bool:
     """Whether the launch's memory is small enough to be put back."""
-    return all(
-        value.buffer.nbytes <= LARGEST_KEPT for value in arguments.values() if isinstance(value, PointerArg)
-    )
+    buffers = [value.buffer for value in arguments.values() if isinstance(value, PointerArg)]
+    for value in arguments.values():
+        buffers += value.buffers if isinstance(value, Prepared) else ()
+    return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)

@@ -54,6 +54,7 @@ __all__ = [
     "defaults",
     "descriptor",
     "driver",
+    "enclosed",
     "fixed_parameters",
     "ir",
     "is_builtin",
@@ -70,6 +71,7 @@ __all__ = [
     "set_cache_directory",
     "source_of",
     "standard",
+    "stock_interpreter_is_on",
     "supported",
     "swap_driver",
     "tl",
@@ -84,6 +86,11 @@ SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
 InterpreterBuilder = stock.InterpreterBuilder
 InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
+
+
+def stock_interpreter_is_on() -> bool:
+    """Whether `triton.jit` makes functions of Triton's own interpreter (TRITON_INTERPRET=1)."""
+    return bool(triton.knobs.runtime.interpret)
 
 
 def supported() -> bool:
@@ -146,6 +153,11 @@ def captured_source(kernel: JITFunction) -> Callable[..., Any]:
     """The Python function under a jit function."""
     function: Callable[..., Any] = kernel.fn
     return function
+
+
+def enclosed(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names of enclosing functions that a kernel uses, as Triton captures them when it compiles."""
+    return dict(inspect.getclosurevars(function).nonlocals)
 
 
 def source_of(kernel: JITFunction) -> tuple[str, int]:

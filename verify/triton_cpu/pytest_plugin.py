@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from verify.errors import InfrastructureError
+
 _NAME = "triton-cpu-run"
 
 
@@ -67,8 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _start(config: pytest.Config, wanted: bool) -> None:
     if wanted and not config.pluginmanager.has_plugin(_NAME):
-        from verify.triton_cpu.host.testrun import TestRun  # noqa: PLC0415  # torch and Triton load here only
+        try:
+            from verify.triton_cpu.host.testrun import TestRun  # noqa: PLC0415  # torch and Triton load here
 
-        run = TestRun(config.known_args_namespace)
+            run = TestRun(config.known_args_namespace)
+        except (ImportError, InfrastructureError) as error:
+            pytest.exit(f"--triton-cpu cannot be used here: {error}", returncode=3)
         config.pluginmanager.register(run, _NAME)
         config.add_cleanup(run.close)

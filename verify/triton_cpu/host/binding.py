@@ -39,10 +39,11 @@ def arguments(bound: private.Bound, place: Place) -> dict[str, Argument]:
     return {name: _argument(name, value, bound.types[name], place) for name, value in bound.values.items()}
 
 
-def _argument(name: str, value: Any, kind: Any, place: Place) -> Argument:
+def _argument(name: str, value: Any, kind: Any, place: Place) -> Prepared:
     if kind == "constexpr":
         constant = value.value if private.is_constexpr(value) else value
-        return Prepared(make=lambda: constant)
+        key = constant if isinstance(constant, (int, float, str, type(None))) else str(constant)
+        return Prepared(make=lambda: constant, key=key)
     if isinstance(kind, tuple):
         return _tuple(name, value, kind, place)
     if kind.startswith("*"):
@@ -50,7 +51,7 @@ def _argument(name: str, value: Any, kind: Any, place: Place) -> Argument:
     if kind.startswith("tensordesc"):
         return _descriptor(name, value, kind, place)
     if kind in SCALARS:
-        return Prepared(make=lambda: _scalar(value, SCALARS[kind]))
+        return Prepared(make=lambda: _scalar(value, SCALARS[kind]), key=value)
     raise TypeError(f"expected argument {name} to be a tensor, a number or a descriptor, got type {kind}")
 
 
@@ -68,7 +69,7 @@ def _pointer(name: str, value: Any, kind: str, place: Place) -> Prepared:
         dtype = core.pointer_type(element)
         return core.tensor(Handle(np.array([buffer.base + offset], np.int64), dtype, buffer), dtype)
 
-    return Prepared(make=make)
+    return Prepared(make=make, buffers=(buffer,))
 
 
 def _tuple(name: str, value: Any, kind: Any, place: Place) -> Prepared:
@@ -79,11 +80,15 @@ def _tuple(name: str, value: Any, kind: Any, place: Place) -> Prepared:
     fields = getattr(type(value), "_fields", None)
 
     def make() -> Any:
-        made = [part.make() for part in parts if isinstance(part, Prepared)]
+        made = [part.make() for part in parts]
         values = [part if hasattr(part, "type") else core.constexpr(part) for part in made]
         return core.tuple(values, core.tuple_type([part.type for part in values], fields))
 
-    return Prepared(make=make)
+    return Prepared(
+        make=make,
+        key=str([part.key for part in parts]),
+        buffers=tuple(buffer for part in parts for buffer in part.buffers),
+    )
 
 
 def _descriptor(name: str, value: Any, kind: str, place: Place) -> Prepared:
@@ -100,4 +105,4 @@ def _descriptor(name: str, value: Any, kind: str, place: Place) -> Prepared:
         descriptor.handle.tf32 = getattr(value, "round_f32_to_tf32", False)
         return descriptor
 
-    return Prepared(make=make)
+    return Prepared(make=make, key=str((value.shape, value.strides, value.block_shape)), buffers=base.buffers)

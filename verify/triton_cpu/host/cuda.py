@@ -8,7 +8,10 @@ graphs) fails in PyTorch's own words.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 import torch
@@ -35,15 +38,50 @@ def _default_is_cuda() -> bool:
     return current is not None and current.type == "cuda"
 
 
+# What a tensor says of its place, and what it says instead. PyTorch's own code and ours are told the truth.
+_SAYINGS: dict[Any, Callable[[Any], Any]] = {
+    torch.Tensor.device.__get__: lambda device: torch.device("cuda", 0) if device.type == "cpu" else device,
+    torch.Tensor.is_cuda.__get__: lambda _: True,
+    torch.Tensor.is_cpu.__get__: lambda _: False,
+    torch.Tensor.get_device: lambda _: 0,
+}
+_STAYS = frozenset((torch.Tensor.cuda, torch.Tensor.pin_memory, torch.Tensor.record_stream))
+_INSIDE = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+
+
+def _asked_from_inside() -> bool:
+    """Whether PyTorch or we read the tensor's attribute; `with torch.device(...)` may stand between."""
+    asker: FrameType | None = sys._getframe(2)
+    while asker is not None and asker.f_code.co_filename == torch.utils._device.__file__:
+        asker = asker.f_back
+    return asker is not None and asker.f_code.co_filename.startswith(_INSIDE)
+
+
 class CudaToCpu(TorchFunctionMode):
-    """Sends every request for a CUDA device to the CPU."""
+    """Sends every request for a CUDA device to the CPU, and lets CPU tensors say that they are on one.
+
+    `addressed` hears of every tensor whose address library code asks for.
+    """
+
+    def __init__(self, addressed: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self._addressed = addressed
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        if func is torch.Tensor.cuda:
+        if func in _SAYINGS:
+            truth = func(*args, **given)
+            return truth if _asked_from_inside() else _SAYINGS[func](truth)
+        if func is torch.Tensor.data_ptr:
+            self._addressed(args[0])
+        if func is torch.Tensor.backward:
+            return self._backward(*args, **given)
+        if func in _STAYS:
             return args[0]
+        if given.get("pin_memory"):
+            given = {**given, "pin_memory": False}
         if "device" in given:
             given = {**given, "device": _mapped(given["device"])}
         elif func is torch.Tensor.to and len(args) > 1:
@@ -56,6 +94,18 @@ class CudaToCpu(TorchFunctionMode):
         ):
             given = {**given, "device": _HOST}
         return func(*args, **given)
+
+    def _backward(
+        self,
+        tensor: torch.Tensor,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Tensor.backward in this mode: PyTorch leaves it for the call, and kernels are launched in there."""
+        with self:
+            torch.autograd.backward(tensor, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 class _Stream:
@@ -171,15 +221,19 @@ def _answers(device: Device) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def cuda_answered(device: Device) -> Iterator[None]:
-    """Until the end, PyTorch speaks of `device`, and torch.compile returns what it is given."""
+def cuda_answered(device: Device, addressed: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    """Until the end, PyTorch speaks of `device`, and torch.compile returns what it is given.
+
+    `addressed` hears of tensors whose address is asked for.
+    """
     patches = Patches()
     try:
         for name, value in _answers(device).items():
             patches.set(torch.cuda, name, value)
-        patches.set(torch.Tensor, "is_cuda", property(lambda _tensor: True))
         patches.set(torch, "compile", _uncompiled)
-        with CudaToCpu():
+        # so that torch.autograd.grad stays in the mode, too
+        patches.set(torch.autograd, "has_torch_function", lambda _arguments: False)
+        with CudaToCpu(addressed):
             yield
     finally:
         patches.undo()

@@ -125,6 +125,17 @@ class Shadows:
         if not 0 < storage.nbytes() <= LARGEST:
             return None
         bytes_of(storage).fill(self.poison)
+        return self._watch(storage, allocated)
+
+    def inherit(self, copy: torch.Tensor, flags: torch.Tensor, allocated: str) -> None:
+        """Watch a fresh copy of which only the elements under `flags` (bool, its shape) count as written."""
+        storage = copy.untyped_storage()
+        if storage.nbytes() <= LARGEST:
+            shadow = self._watch(storage, allocated)
+            shadow.write(copy, flags)
+            bytes_of(storage)[~shadow.written] = self.poison
+
+    def _watch(self, storage: torch.UntypedStorage, allocated: str) -> Shadow:
         if len(self._by_storage) % _SWEEP == _SWEEP - 1:
             self._by_storage = {key: one for key, one in self._by_storage.items() if not one.expired}
         shadow = self._by_storage[storage._cdata] = Shadow(storage, self.poison, allocated)
@@ -132,7 +143,10 @@ class Shadows:
 
     def find(self, tensor: torch.Tensor) -> Shadow | None:
         """The shadow of a tensor's storage, brought up to date; None where all of it counts as written."""
-        storage = tensor.untyped_storage()
+        return self.of_storage(tensor.untyped_storage())
+
+    def of_storage(self, storage: torch.UntypedStorage) -> Shadow | None:
+        """The same for a storage."""
         shadow = self._by_storage.get(storage._cdata)
         if shadow is None or shadow.complete:
             return None

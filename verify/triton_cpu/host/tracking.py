@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ _MOVES = frozenset(
 _SCATTERS = frozenset("index_put_ scatter_ index_copy_ index_fill_ masked_fill_ masked_scatter_".split())
 _SHAPES_ONLY = ("new_", "sym_", "is_")
 _SILENT = frozenset("detach alias lift_fresh _reshape_alias resize_ set_ record_stream".split())
-_OURS = ("/torch/", "/verify/triton_cpu/host/")
+_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def caller() -> tuple[str, int]:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not any(part in name for part in _OURS):
+        if not name.startswith(_OURS):
             return name, frame.f_lineno
         if frame.f_back is None:
             break
@@ -105,6 +106,11 @@ class Tracker(TorchDispatchMode):
         self._shadows = shadows
         self._known: dict[Any, _Reading] = {}
         self._reads: dict[tuple[str, str, int], TorchRead] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would load its compiler (2 s) to keep it away from this class; it is never traced."""
+        return False
 
     @property
     def reads(self) -> tuple[TorchRead, ...]:
@@ -169,14 +175,10 @@ class Tracker(TorchDispatchMode):
         rest = args[1:] if name != "constant_pad_nd" else (args[1], True)
         flags = func(self._flags(args[0]), *rest, **options)
         if not bool(flags.all()):
-            content = result.clone()
             allocated = next(
                 (shadow.allocated for _, shadow in self._shadows.unread(_flat(args[0]))), "unknown"
             )
-            shadow = self._shadows.start(result, allocated)
-            result.copy_(content)
-            if shadow is not None:
-                shadow.write(result, flags)
+            self._shadows.inherit(result, flags, allocated)
         return result
 
     def _scattered(
