@@ -37,13 +37,19 @@ def environment(session: nox.Session) -> None:
     session.install(*PINNED, "--editable", ".[dev]")
 
 
-def run_in_environment(session: nox.Session, *arguments: str) -> None:
+def run_in_environment(
+    session: nox.Session, *arguments: str, env: dict[str, str | None] | None = None
+) -> None:
     """Run `python *arguments` with the interpreter of the `environment` session.
 
     nox keeps one environment per session; torch is too large to have six times.
     """
-    python = Path(session.cache_dir).parent / "environment" / "bin" / "python"
-    session.run(str(python), *arguments, external=True)
+    session.run(environment_python(session), *arguments, external=True, env=env)
+
+
+def environment_python(session: nox.Session) -> str:
+    """Absolute path of the `environment` session's interpreter; not resolved, or it would leave the venv."""
+    return str((Path(session.cache_dir).parent / "environment" / "bin" / "python").absolute())
 
 
 def judged_folders() -> list[str]:
@@ -106,10 +112,41 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def fla(session: nox.Session) -> None:
+    """Run fla's own tests without a GPU: `nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]`."""
+    if not session.posargs:
+        session.error("expected the path of a checkout: nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]")
+    checkout, *arguments = session.posargs
+    python = environment_python(session)
+    session.run(python, "-m", "pip", "install", "--quiet", "einops", "transformers", external=True)
+    session.chdir(checkout)  # fla is imported from there, not from an installed package
+    clamps = ("--triton-cpu-max-t", "128", "--triton-cpu-cases", "1", "--triton-cpu-limit", "120")
+    folders = () if any("test" in one for one in arguments) else ("tests/ops", "tests/modules")
+    session.run(python, "-m", "pytest", "-q", "--triton-cpu", *clamps, *arguments, *folders, external=True)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def gpu(session: nox.Session) -> None:
     """Run the tests that need a GPU, then time the skeletons on it and keep the numbers."""
     run_in_environment(session, "-m", "pytest", "--gpu", "-m", "gpu", *session.posargs)
     run_in_environment(session, "-m", "verify", "bench", "--device", "cuda", "--record")
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def foreign(session: nox.Session) -> None:
+    """Judge operators of fla, Liger and mamba-ssm, or `nox -s foreign -- SPEC.py`; installs the libraries.
+
+    Known defects of theirs, each explained in its spec, do not fail the session.
+    """
+    install = ("-m", "pip", "install", "--quiet", "--no-deps")
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    run_in_environment(session, *install, *project["optional-dependencies"]["foreign"])
+    run_in_environment(session, *install, "ninja", "packaging", "setuptools", "wheel")
+    # The sdist builds without CUDA only like this, and its Triton operators need nothing that it would build.
+    without_cuda = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
+    mamba = ("--no-build-isolation", "mamba-ssm==2.3.2.post1")
+    run_in_environment(session, *install, *mamba, env=without_cuda)
+    run_in_environment(session, "-m", "verify", "foreign", "--accept-known", *session.posargs)
 
 
 if __name__ == "__main__":

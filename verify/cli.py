@@ -1,4 +1,5 @@
-"""The judge's command line: check, show, replay, explain, compile, bench, time, gate, refresh.
+"""The judge's command line: check, show, replay, explain, compile, roofline, bench, time, gate,
+refresh, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -20,6 +21,8 @@ import typer
 from verify import rules
 from verify.compile_cli import compile_mechanisms
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
+from verify.foreign.cli import foreign
+from verify.roofline.command import roofline
 
 if TYPE_CHECKING:
     from verify.judge.cache import CachingJudge
@@ -366,6 +369,10 @@ def refresh(
     codes = {None: INFRASTRUCTURE, "rejected": REJECTED, "incomplete": SKIPPED}
     worst = next((code for outcome, code in codes.items() if outcome in outcomes), OK)
     raise Stop(worst, refresh_sentence(results))
+
+
+app.command()(foreign)
+app.command()(roofline)
 
 
 def main() -> NoReturn:

@@ -18,7 +18,15 @@ from verify.dtypes import FORMATS, narrow, widen
 from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
 from verify.plan.request import Layout
 from verify.seeds import derive
-from verify.triton_cpu.launch import Counters, Order, PointerArg, WorkLimits, load_kernels, run_launch
+from verify.triton_cpu.launch import (
+    Counters,
+    Order,
+    PointerArg,
+    WorkLimits,
+    language,
+    load_kernels,
+    run_launch,
+)
 from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
 
 Array = npt.NDArray[np.generic]
@@ -106,13 +114,14 @@ class PlanExecutor:
             _hide_gaps(buffers[plan.argument(name)], layout)
         before = _digests(plan, buffers)
         counters = Counters()
-        for step in plan.forward:
-            self._step(step, arena, buffers, counters, conflicts=True, way=way)
-        handed_out = {
-            name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")
-        }
-        for step in plan.backward:
-            self._step(step, arena, buffers, counters, conflicts=True, way=way)
+        with language().active():
+            for step in plan.forward:
+                self._step(step, arena, buffers, counters, conflicts=True, way=way)
+            handed_out = {
+                name: _bytes(buffers, ref) for name, ref in plan.results(*names) if not name.startswith("d_")
+            }
+            for step in plan.backward:
+                self._step(step, arena, buffers, counters, conflicts=True, way=way)
         results, uncovered = {}, {}
         for name, ref in plan.results(*names):
             written = _written(buffers[ref.buffer], ref)
@@ -151,8 +160,9 @@ class PlanExecutor:
         """
         arena, buffers = _lay_out(plan, contents, poison)
         counters = Counters()
-        for step in steps:
-            self._step(step, arena, buffers, counters)
+        with language().active():
+            for step in steps:
+                self._step(step, arena, buffers, counters)
         return PhaseRun(
             results=tuple(_bytes(buffers, ref) for ref in results),
             kept={index: buffers[index].bytes.tobytes() for index in keep},
@@ -220,14 +230,13 @@ def _lay_out(
 
 
 def _hide_gaps(buffer: Buffer, layout: Layout) -> None:
-    """Count the bytes of an argument's buffer that are not part of the argument as never written."""
+    """What lies between the rows of an argument is not part of it."""
     whole = TensorRef(
         buffer=0, dtype=layout.dtype, shape=layout.shape, strides=layout.strides, offset=layout.offset
     )
-    buffer.written[:] = False
-    _written(buffer, whole)[...] = True
-    buffer.complete = bool(buffer.written.all())
-    buffer.argument = True
+    legal = np.zeros(buffer.nbytes, np.bool_)
+    _flags(legal, whole)[...] = True
+    buffer.legal = None if legal.all() else legal
 
 
 def _bytes(buffers: list[Buffer], ref: TensorRef) -> bytes:
@@ -260,11 +269,16 @@ def _written(buffer: Buffer, ref: TensorRef) -> npt.NDArray[np.bool_]:
 
     Kernels write whole elements, so the shadow of the view has one trailing axis of `itemsize` bytes.
     """
+    return _flags(buffer.written, ref)
+
+
+def _flags(flags: npt.NDArray[np.bool_], ref: TensorRef) -> npt.NDArray[np.bool_]:
+    """The part of a buffer's flags, one a byte, that belongs to a tensor: (*shape, itemsize), writable."""
     size = FORMATS[ref.dtype].itemsize
     start, stop = ref.span()
     if start == stop:
         return np.ones((*ref.shape, size), np.bool_)
-    shadow = buffer.written[start:]
+    shadow = flags[start:]
     strides = (*(stride * size for stride in ref.strides), 1)
     return np.lib.stride_tricks.as_strided(shadow, (*ref.shape, size), strides)
 

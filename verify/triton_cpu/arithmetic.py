@@ -26,9 +26,50 @@ class Work:
     bytes_loaded: int = 0
     bytes_stored: int = 0
     dot_flops: int = 0
+    dot_types: dict[str, int] = field(default_factory=dict)
+    """`dot_flops` by the type that operands are multiplied in: "bf16", "fp32", "tf32", ..."""
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
+    programs: int = 1
+    """How many programs run as one: what they compute once counts for each of them."""
+
+    def lanes(self, data: Array) -> int:
+        """Elements of an operation's result over all programs of the group; `data` is (p, ...)."""
+        return data.size if data.shape[0] == self.programs else data.size * self.programs
+
+    def dot(self, flops: int, operand: str) -> None:
+        """Count a matrix product."""
+        self.dot_flops += flops
+        self.dot_types[operand] = self.dot_types.get(operand, 0) + flops
+
+    def arithmetic(self) -> tuple[int, int]:
+        """Elementwise and transcendental operations so far, for `combined`."""
+        return self.elementwise_flops, self.transcendental
+
+    def combined(self, before: tuple[int, int], data: Array, axis: int, *, passes: int = 1) -> None:
+        """Count the reduction or scan of `data` along `axis` since `before` as length - 1 combinations a
+        line.
+
+        Where NumPy combined a whole axis nothing was counted yet; a scan that went over it `passes` times
+        counted as often.
+        """
+        done = [now - then for now, then in zip(self.arithmetic(), before, strict=True)]
+        if any(done):
+            self.elementwise_flops = before[0] + done[0] // passes
+            self.transcendental = before[1] + done[1] // passes
+        elif data.dtype.kind == "f":
+            length = data.shape[axis]
+            self.elementwise_flops += self.lanes(data) // length * (length - 1)
+
+    def saved(self) -> dict[str, Any]:
+        """The counts as they are, for `restore`."""
+        copies = {"float_atomics": dict(self.float_atomics), "dot_types": dict(self.dot_types)}
+        return {**vars(self), **copies}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Forget what was counted since `saved`."""
+        vars(self).update(saved)
 
 
 def rounded(data: Array, dtype: Any) -> Handle:
@@ -39,7 +80,7 @@ def rounded(data: Array, dtype: Any) -> Handle:
 def _float_binary(operation: Callable[[Array, Array], Array]) -> Method:
     def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
         data = operation(lhs.data, rhs.data)
-        self.work.elementwise_flops += data.size
+        self.work.elementwise_flops += self.work.lanes(data)
         dtype = lhs.dtype
         if dtype.name == "bf16":
             data = numerics.round_bfloat16(data)
@@ -82,7 +123,7 @@ def _ordered_not_equal(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
 def _transcendental(operation: Callable[[Array], Array]) -> Method:
     def method(self: Elementwise, arg: Handle) -> Handle:
         data = operation(arg.data)
-        self.work.transcendental += data.size
+        self.work.transcendental += self.work.lanes(data)
         return rounded(data, arg.dtype)
 
     return method
@@ -91,7 +132,7 @@ def _transcendental(operation: Callable[[Array], Array]) -> Method:
 def _float_unary(operation: Callable[[Array], Array]) -> Method:
     def method(self: Elementwise, arg: Handle) -> Handle:
         data = operation(arg.data)
-        self.work.elementwise_flops += data.size
+        self.work.elementwise_flops += self.work.lanes(data)
         return rounded(data, arg.dtype)
 
     return method
@@ -192,7 +233,7 @@ class Elementwise:
         return Handle(numerics.multiply_high(lhs.data, rhs.data), lhs.dtype)
 
     def create_fma(self, x: Handle, y: Handle, z: Handle) -> Handle:
-        self.work.elementwise_flops += 2 * z.data.size
+        self.work.elementwise_flops += 2 * self.work.lanes(z.data)
         return rounded(numerics.fused_multiply_add(x.data, y.data, z.data), z.dtype)
 
     def create_clampf(self, arg: Handle, low: Handle, high: Handle, propagate: object) -> Handle:
@@ -200,7 +241,7 @@ class Elementwise:
             data = np.minimum(np.maximum(arg.data, low.data), high.data)
         else:
             data = np.fmin(np.fmax(arg.data, low.data), high.data)
-        self.work.elementwise_flops += 2 * data.size
+        self.work.elementwise_flops += 2 * self.work.lanes(data)
         return Handle(data, arg.dtype)
 
     def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
@@ -262,9 +303,6 @@ class Elementwise:
         if not bits.flags.c_contiguous:
             bits = np.ascontiguousarray(bits)
         return Handle(to.decode(bits.view(to.raw)), scalar)
-
-    def create_int_to_ptr(self, source: Handle, target: Any) -> Handle:
-        return Handle(source.data.astype(np.int64), target.scalar)
 
     def create_ptr_to_int(self, source: Handle, target: Any) -> Handle:
         """Refused: a kernel that sees addresses can tell this arena from a device."""

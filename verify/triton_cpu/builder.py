@@ -23,11 +23,13 @@ from verify.triton_cpu.handles import (
     Handle,
     collapsed,
     format_of,
+    spanning,
     spread,
 )
 from verify.triton_cpu.libdevice import call_device_function
-from verify.triton_cpu.memory import Arena
+from verify.triton_cpu.memory import Arena, Memory
 from verify.triton_cpu.private import tl
+from verify.triton_cpu.ptx import run_inline
 
 _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
     "add": np.add,
@@ -41,6 +43,22 @@ _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
     "xor": np.bitwise_xor,
     "xchg": lambda _, new: new,
 }
+
+
+class NotTogether(Exception):
+    """The programs of a group cannot go on as one: `what` they are about to do depends on their order."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"expected operations that programs can run side by side, got {what}")
+        self.what = what
+
+
+class Diverged(Exception):
+    """The programs of a group would take different ways; `values` (p,) is what the decision hangs on."""
+
+    def __init__(self, values: Array) -> None:
+        super().__init__("expected one value for all programs of a group, got several")
+        self.values = values
 
 
 class UnsupportedOperation(Exception):
@@ -69,13 +87,39 @@ class Builder(Elementwise, private.InterpreterBuilder):
         # Overflow checks are a debug feature of the compiler; a device runs without them.
         self.options = private.InterpreterOptions(sanitize_overflow=False)
         self.codegen_fns = {"convert_custom_types": _convert_custom_types, "min_dot_size": _min_dot_size}
-        self.arena = Arena()
+        self.memory: Memory = Arena()
         self.work = Work()
-        self.grid_idx = (0, 0, 0)
         self.grid_dim = (1, 1, 1)
+        self.programs = 1
+        self.widest = 1
+        """Elements of the largest block that the launch loaded, stored or multiplied, of one program."""
+        self.way = 0
+        """Hash of all decisions that the group has come to: groups of one way could be one group."""
+        self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
+        self.group = object()
+        """Another one whenever other programs start."""
 
-    def begin(self, arena: Arena, work: Work, grid: tuple[int, int, int]) -> None:
-        self.arena, self.work, self.grid_dim = arena, work, grid
+    def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
+        self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
+
+    def begin_group(self, numbers: Array) -> None:
+        """The programs that run from now on, as one: `numbers` (p,) count with x fastest."""
+        width, height, _ = self.grid_dim
+        axes = (numbers % width, numbers // width % height, numbers // (width * height))
+        x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
+        self._program_ids = (x, y, z)
+        self.group = object()
+        self.programs = self.work.programs = len(numbers)
+        self.way = 0
+        self.memory.begin_group(numbers)
+
+    def decided(self, data: Array) -> Any:
+        """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
+        if data.shape[0] != 1 and (data != data.flat[0]).any():
+            raise Diverged(data.reshape(data.shape[0]))
+        value = data.flat[0]
+        self.way = hash((self.way, int(value)))
+        return value
 
     # -- constants and programs ------------------------------------------------------------------------------
 
@@ -104,34 +148,43 @@ class Builder(Elementwise, private.InterpreterBuilder):
         )
 
     def create_get_program_id(self, axis: int) -> Handle:
-        return Handle(np.array([self.grid_idx[axis]], np.int32), tl.int32)
+        return Handle(self._program_ids[axis], tl.int32)
 
     def create_get_num_programs(self, axis: int) -> Handle:
         return Handle(np.array([self.grid_dim[axis]], np.int32), tl.int32)
 
     def create_make_range(self, _type: Any, start: int, stop: int) -> Handle:
-        return Handle(np.arange(start, stop, dtype=np.int32), tl.int32)
+        return Handle(np.arange(start, stop, dtype=np.int32)[None], tl.int32)
 
     # -- memory ----------------------------------------------------------------------------------------------
+
+    def _lanes(self, data: Array, mask: Array | None) -> int:
+        """Live lanes of an access, over all programs of the group."""
+        block: int = data.size // data.shape[0]
+        self.widest = max(self.widest, block)
+        if mask is None:
+            return block * self.programs
+        live = int(np.count_nonzero(mask))
+        if mask.shape[0] != self.programs:
+            live *= self.programs
+        return live
 
     def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
         dtype = pointers.dtype.element_ty
         form = FORMATS.get(dtype.name, ADDRESS)
         work = self.work
-        work.loads += 1
-        lanes = pointers.data.size if mask is None else int(np.count_nonzero(mask))
-        work.bytes_loaded += lanes * form.raw.itemsize
+        work.loads += self.programs
+        work.bytes_loaded += self._lanes(pointers.data, mask) * form.raw.itemsize
         fill = 0 if other is None else form.encode(collapsed(other))
-        raw = self.arena.load(pointers.data, mask, form.raw, pointers.buffer, fill=fill, poison=form.poison)
+        raw = self.memory.load(pointers.data, mask, form.raw, pointers.buffer, fill=fill, poison=form.poison)
         return Handle(form.decode(raw), dtype)
 
     def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
         form = format_of(value.dtype)
         work = self.work
-        work.stores += 1
-        lanes = pointers.data.size if mask is None else int(np.count_nonzero(mask))
-        work.bytes_stored += lanes * form.raw.itemsize
-        self.arena.store(pointers.data, form.encode(value.data), mask, pointers.buffer)
+        work.stores += self.programs
+        work.bytes_stored += self._lanes(pointers.data, mask) * form.raw.itemsize
+        self.memory.store(pointers.data, form.encode(value.data), mask, pointers.buffer)
 
     def create_load(self, pointers: Handle, *_policy: Any) -> Handle:
         return self._load(pointers, None, None)
@@ -152,14 +205,28 @@ class Builder(Elementwise, private.InterpreterBuilder):
         steps = offset.data if offset.data.dtype.kind == "i" else offset.data.astype(np.int64)
         return Handle(pointer.data + steps * np.int64(form.raw.itemsize), pointer.dtype, pointer.buffer)
 
+    def _alone(self, what: str) -> None:
+        """An operation whose result depends on which program comes first: they run one after another."""
+        if self.programs > 1:
+            raise NotTogether(what)
+
+    def create_int_to_ptr(self, source: Handle, target: Any) -> Handle:
+        """A pointer out of a table: into memory of which the caller has given out the address."""
+        data = source.data.astype(np.int64)
+        buffer = self.memory.pointed(data)
+        if buffer is None:
+            self._alone("pointers into several tensors")
+        return Handle(data, target.scalar, buffer)
+
     def _atomic_place(self, dtype: Any) -> None:
         if dtype.is_floating():
-            line = self.arena.locate().line
+            line = self.memory.locate().line
             self.work.float_atomics[line] = self.work.float_atomics.get(line, 0) + 1
 
     def create_atomic_rmw(
         self, operation: object, pointers: Handle, value: Handle, mask: Handle, *_semantics: Any
     ) -> Handle:
+        self._alone("atomic operations")
         name = private.atomic_name(operation)
         form, combine = format_of(value.dtype), _ATOMICS[name]
         if name == "fadd":
@@ -170,7 +237,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         def raw(old: Array, new: Array) -> Array:
             return form.encode(rounded(combine(form.decode(old), form.decode(new)), value.dtype).data)
 
-        old = self.arena.atomic(
+        old = self.memory.atomic(
             pointers.data,
             [form.encode(value.data)],
             mask.data,
@@ -184,8 +251,9 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def create_atomic_cas(
         self, pointers: Handle, expected: Handle, value: Handle, *_semantics: Any
     ) -> Handle:
+        self._alone("atomic operations")
         form = format_of(value.dtype)
-        old = self.arena.atomic(
+        old = self.memory.atomic(
             pointers.data,
             [form.encode(expected.data), form.encode(value.data)],
             None,
@@ -263,44 +331,48 @@ class Builder(Elementwise, private.InterpreterBuilder):
         return Handle(spread(arg.data, target.shape), arg.dtype, arg.buffer)
 
     def create_unsplat(self, arg: Handle) -> Handle:
-        return Handle(arg.data.reshape(-1)[:1], arg.dtype, arg.buffer)
+        return Handle(arg.data.reshape(arg.data.shape[0], -1)[:, 0], arg.dtype, arg.buffer)
 
     def create_broadcast(self, arg: Handle, shape: Sequence[int]) -> Handle:
         return Handle(spread(arg.data, shape), arg.dtype, arg.buffer)
 
     def create_expand_dims(self, arg: Handle, axis: int) -> Handle:
-        return Handle(arg.data[(slice(None),) * axis + (None,)], arg.dtype, arg.buffer)
+        return Handle(arg.data[(slice(None),) * (axis + 1) + (None,)], arg.dtype, arg.buffer)
 
     def create_reshape(self, arg: Handle, shape: Sequence[int], _reorder: bool) -> Handle:
-        return Handle(arg.data.reshape(tuple(shape)), arg.dtype, arg.buffer)
+        return Handle(arg.data.reshape((arg.data.shape[0], *shape)), arg.dtype, arg.buffer)
 
     def create_trans(self, arg: Handle, order: Sequence[int]) -> Handle:
-        return Handle(arg.data.transpose(tuple(order)), arg.dtype, arg.buffer)
+        return Handle(arg.data.transpose((0, *(axis + 1 for axis in order))), arg.dtype, arg.buffer)
 
     def create_cat(self, lhs: Handle, rhs: Handle) -> Handle:
-        return Handle(np.concatenate([lhs.data, rhs.data]), lhs.dtype)
+        return Handle(np.concatenate(spanning(lhs.data, rhs.data), axis=1), lhs.dtype)
 
     def create_join(self, lhs: Handle, rhs: Handle) -> Handle:
-        return Handle(np.stack([lhs.data, rhs.data], axis=-1), lhs.dtype)
+        return Handle(np.stack(spanning(lhs.data, rhs.data), axis=-1), lhs.dtype)
 
     def create_split(self, arg: Handle) -> tuple[Handle, Handle]:
-        halves = (arg.data[..., 0], arg.data[..., 1])
-        first, second = (half.reshape(1) if half.ndim == 0 else half for half in halves)
-        return Handle(first, arg.dtype), Handle(second, arg.dtype)
+        return Handle(arg.data[..., 0], arg.dtype), Handle(arg.data[..., 1], arg.dtype)
 
     def create_gather(self, source: Handle, indices: Handle, axis: int) -> Handle:
-        return Handle(np.take_along_axis(source.data, indices.data, axis=axis), source.dtype)
+        values, at = spanning(source.data, indices.data)
+        return Handle(np.take_along_axis(values, at, axis=axis + 1), source.dtype)
 
     def create_histogram(self, data: Handle, bins: int, mask: Handle | None) -> Handle:
-        values = data.data.ravel() if mask is None else data.data[spread(mask.data, data.data.shape)]
-        inside = values[(values >= 0) & (values < bins)]
-        return Handle(np.bincount(inside, minlength=bins).astype(np.int32), tl.int32)
+        values = data.data
+        live = np.ones_like(values, np.bool_) if mask is None else spread(mask.data, values.shape[1:])
+        rows = []
+        for row, kept in zip(*spanning(values, live), strict=True):
+            inside = row[kept & (row >= 0) & (row < bins)]
+            rows.append(np.bincount(inside, minlength=bins).astype(np.int32))
+        return Handle(np.stack(rows), tl.int32)
 
     # -- matrix products -------------------------------------------------------------------------------------
 
     def create_dot(self, a: Handle, b: Handle, c: Handle, precision: object, _imprecise: object) -> Handle:
         x, y = a.data, b.data
-        self.work.dot_flops += 2 * x.size * y.shape[-1]
+        flops = 2 * (x.size // x.shape[0]) * y.shape[-1] * self.programs
+        self.work.dot(flops, _multiplied_in(a, precision))
         if x.dtype.kind in "iu" and a.dtype.name not in numerics.FLOAT8:
             product = np.matmul(x.astype(np.float64), y.astype(np.float64))
             return Handle(product.astype(np.int64).astype(c.data.dtype) + c.data, c.dtype)
@@ -317,12 +389,32 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def create_extern_elementwise(
         self, _library: str, _path: str, symbol: str, arguments: Sequence[Handle], result: Any, _pure: bool
     ) -> Handle:
-        self.work.transcendental += arguments[0].data.size
+        self.work.transcendental += self.work.lanes(arguments[0].data)
         return Handle(
             call_device_function(symbol, [x.data for x in arguments]).astype(
                 format_of(result).compute, copy=False
             ),
             result.scalar,
+        )
+
+    def create_inline_asm(
+        self,
+        text: str,
+        constraints: str,
+        arguments: Sequence[Handle],
+        results: Sequence[Any],
+        _pure: bool,
+        pack: int,
+    ) -> InlineResults:
+        data = np.broadcast_arrays(*(format_of(x.dtype).encode(x.data) for x in arguments))
+        self.work.elementwise_flops += self.work.lanes(data[0])
+        forms = [format_of(kind) for kind in results]
+        raw = run_inline(text, constraints, data, [form.raw for form in forms], pack)
+        return InlineResults(
+            [
+                Handle(form.decode(values), kind.scalar)
+                for form, values, kind in zip(forms, raw, results, strict=True)
+            ]
         )
 
     def create_assume(self, condition: Handle) -> None:
@@ -341,8 +433,25 @@ class Builder(Elementwise, private.InterpreterBuilder):
         """Cache hints change no value."""
 
 
+class InlineResults:
+    """The values of one inline assembly, as the compiler's operation shows them."""
+
+    def __init__(self, handles: list[Handle]) -> None:
+        self._handles = handles
+
+    def get_result(self, at: int) -> Handle:
+        return self._handles[at]
+
+
 def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
     return np.where(was == wanted, new, was)
+
+
+def _multiplied_in(operand: Handle, precision: object) -> str:
+    """The type that a dot's operands are multiplied in: float32 ones may be rounded first, or be split."""
+    named = private.precision_name(precision) if operand.dtype.name == "fp32" else "ieee"
+    name: str = operand.dtype.name
+    return name if named == "ieee" else named
 
 
 def _dot_operand(operand: Handle, precision: object) -> Array:

@@ -19,9 +19,11 @@ Array = npt.NDArray[Any]
 
 
 class Handle:
-    """An IR value. `data` has the block's shape, (1,) for a scalar; `dtype` is a scalar or pointer type.
+    """An IR value of every program of the running group; `dtype` is a scalar or pointer type.
 
-    bfloat16 is held as float32, float8 as its bits, int1 as bool, pointers as int64 virtual addresses.
+    `data` has the shape (p, *block), (p,) for a scalar: p is the number of programs, or 1 where they all hold
+    the same. bfloat16 is held as float32, float8 as its bits, int1 as bool, pointers as int64 virtual
+    addresses.
     """
 
     __slots__ = ("buffer", "data", "dtype")
@@ -122,12 +124,16 @@ TYPES: dict[str, Any] = {
 
 
 def spread(data: Array, shape: Sequence[int]) -> Array:
-    """`data` broadcast to `shape` as a view; NumPy's own broadcast_to costs several times as much."""
-    target = tuple(shape)
+    """`data` (p, ...) broadcast to (p, *shape) as a view; NumPy's own broadcast_to costs several times as
+    much.
+    """
+    programs = data.shape[0]
+    target = (programs, *shape)
     if data.shape == target:
         return data
-    if data.size == 1:
-        return np.ndarray(target, data.dtype, np.ascontiguousarray(data), 0, (0,) * len(target))
+    if data.ndim == 1 or data.size == programs:
+        column = data if data.ndim == 1 else data.reshape(programs)
+        return np.ndarray(target, data.dtype, column, 0, (column.strides[0], *(0,) * (len(target) - 1)))
     if data.ndim == len(target) and data.flags.c_contiguous:
         strides = tuple(0 if n == 1 else step for n, step in zip(data.shape, data.strides, strict=True))
         if all(n in (1, m) for n, m in zip(data.shape, target, strict=True)):
@@ -136,8 +142,19 @@ def spread(data: Array, shape: Sequence[int]) -> Array:
 
 
 def collapsed(data: Array) -> Array:
-    """A splat as one element (of shape ()), anything else unchanged."""
-    return data[(0,) * data.ndim] if data.ndim and data.size and not any(data.strides) else data
+    """A splat as one element for each program, (p, 1, ...), anything else unchanged."""
+    if data.ndim > 1 and data.size and not any(data.strides[1:]):
+        return data[(slice(None), *(slice(0, 1),) * (data.ndim - 1))]
+    return data
+
+
+def spanning(*arrays: Array) -> list[Array]:
+    """Arrays of shape (1 or p, ...) with one leading axis: that of the longest."""
+    programs = max(array.shape[0] for array in arrays)
+    return [
+        array if array.shape[0] == programs else np.broadcast_to(array, (programs, *array.shape[1:]))
+        for array in arrays
+    ]
 
 
 class BlockPointer:
@@ -200,13 +217,15 @@ class Descriptor:
 
     def _validate(self) -> None:
         itemsize = format_of(self.base.get_element_ty()).raw.itemsize
-        if int(self.base.data[0]) % 16:
+        if (self.base.data % 16).any():
             raise ValueError("expected a descriptor's base to be a multiple of 16 bytes")
         for stride in self.strides[:-1]:
-            step = int(stride.data[0]) * itemsize
-            if step % 16:
-                raise ValueError(f"expected a descriptor's strides to be multiples of 16 bytes, got {step}")
-        if int(self.strides[-1].data[0]) != 1:
+            steps = stride.data.astype(np.int64) * itemsize
+            if (steps % 16).any():
+                raise ValueError(
+                    f"expected a descriptor's strides to be multiples of 16 bytes, got {int(steps[0])}"
+                )
+        if (self.strides[-1].data != 1).any():
             raise ValueError(
                 f"expected a descriptor's last stride to be 1, got {int(self.strides[-1].data[0])}"
             )
@@ -227,18 +246,21 @@ def _block_addresses(
 ) -> tuple[Handle, Array | None]:
     itemsize = np.int64(format_of(base.get_element_ty()).raw.itemsize)
     rank = len(block_shape)
-    addresses: Array = base.data.reshape((1,) * rank)
+
+    def column(data: Array) -> Array:
+        return data.reshape((-1,) + (1,) * rank)
+
+    addresses: Array = column(base.data)
     mask: Array | None = None
     for axis in range(rank):
-        column = [1] * rank
-        column[axis] = block_shape[axis]
-        at = (offsets[axis].data.astype(np.int64) + np.arange(block_shape[axis], dtype=np.int64)).reshape(
-            column
+        lanes = np.arange(block_shape[axis], dtype=np.int64).reshape(
+            (1,) * (axis + 1) + (-1,) + (1,) * (rank - axis - 1)
         )
-        addresses = addresses + at * (strides[axis].data.astype(np.int64) * itemsize)
+        at = column(offsets[axis].data.astype(np.int64)) + lanes
+        addresses = addresses + at * (column(strides[axis].data.astype(np.int64)) * itemsize)
         if axis in checked:
-            inside = (at >= 0) & (at < shape[axis].data)
+            inside = (at >= 0) & (at < column(shape[axis].data))
             mask = inside if mask is None else mask & inside
     if mask is not None:
-        mask = np.broadcast_to(mask, tuple(block_shape))
+        mask = np.broadcast_to(mask, (mask.shape[0], *block_shape))
     return Handle(addresses, base.dtype, base.buffer), mask

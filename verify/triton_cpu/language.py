@@ -23,6 +23,7 @@ from verify.triton_cpu.handles import Handle
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.reductions import checked_axis, reduce_handles, scan_handles, shapes_agree
 from verify.triton_cpu.rewrite import rewritten
+from verify.triton_cpu.schedule import Schedules
 from verify.triton_cpu.semantic import Semantic
 
 _MISSING = object()
@@ -46,6 +47,11 @@ class Language:
         self.builder = Builder()
         self.semantic = Semantic(self.builder)
         self.step_limit = 0
+        self.wait_limit = 0
+        self._waited = 0
+        self._waiting: object = None
+        self._active = False
+        self.schedules = Schedules()
         self._rewritten: dict[int, tuple[JITFunction, Callable[..., Any]]] = {}  # holds the key alive
         self._replacements: dict[int, Callable[..., Any]] = {}
         self._patches = self._collect()
@@ -54,8 +60,15 @@ class Language:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Patch `triton.language`, and restore every attribute on the way out, in reverse order."""
+        """Patch `triton.language`, and restore every attribute on the way out, in reverse order.
+
+        Within itself it does nothing: who runs many launches in a row enters it once.
+        """
+        if self._active:
+            yield
+            return
         saved: list[tuple[Any, str, object]] = []
+        self._active = True
         try:
             for owner, name, value in self._patches:
                 saved.append((owner, name, vars(owner).get(name, _MISSING)))
@@ -64,6 +77,7 @@ class Language:
                 warnings.simplefilter("ignore")
                 yield
         finally:
+            self._active = False
             for owner, name, old in reversed(saved):
                 if old is _MISSING:
                     delattr(owner, name)
@@ -154,9 +168,8 @@ class Language:
         """The executable twin of a jit function, in a copy of its namespace; its file and lines are kept."""
         python = private.captured_source(function)
         tree, name = rewritten(*private.source_of(function))
-        namespace = {
-            key: self._replacements.get(id(value), value) for key, value in python.__globals__.items()
-        }
+        visible = {**python.__globals__, **private.enclosed(python)}
+        namespace = {key: self._replacements.get(id(value), value) for key, value in visible.items()}
         namespace.update(self._helpers())
         given = namespace.get("__builtins__", builtins)
         base = given if isinstance(given, dict) else vars(given)
@@ -174,7 +187,7 @@ class Language:
         return {
             "_aira_value": self._value,
             "_aira_loop": self._loop,
-            "_aira_truth": _truth,
+            "_aira_truth": self._truth,
             "_aira_not": self._not,
             "_aira_and": self._and,
             "_aira_or": self._or,
@@ -200,25 +213,31 @@ class Language:
 
     def count_step(self) -> None:
         work = self.builder.work
-        work.loop_steps += 1
+        work.loop_steps += work.programs
         if work.loop_steps > self.step_limit:
             raise WorkLimitExceeded("loop steps", self.step_limit)
 
     def _while(self, test: Any) -> bool:
-        if _truth(test):
-            self.count_step()
-            return True
-        return False
+        """A group that stays long in `while` loops may wait for a program that runs after it, forever."""
+        if not self._truth(test):
+            return False
+        self.count_step()
+        group = self.builder.group
+        self._waited = self._waited + 1 if group is self._waiting else 1
+        self._waiting = group
+        if self._waited > self.wait_limit:
+            raise WorkLimitExceeded("steps of a program's while loops", self.wait_limit)
+        return True
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:
-            for index in range(*_bounds(args, kwargs)):
+            for index in range(*self._bounds(args, kwargs)):
                 self.count_step()
                 yield index
         elif kind is range or kind is tl.range:
             wide = any(isinstance(x, core.tensor) and x.dtype.primitive_bitwidth == 64 for x in args)
             dtype, compute = (tl.int64, np.int64) if wide else (tl.int32, np.int32)
-            for index in range(*_bounds(args, kwargs)):
+            for index in range(*self._bounds(args, kwargs)):
                 self.count_step()
                 yield core.tensor(Handle(np.array([index], np.int64).astype(compute), dtype), dtype)
         else:
@@ -266,10 +285,39 @@ class Language:
             result = join(kept.pop(), result)
         return result
 
+    # -- decisions -------------------------------------------------------------------------------------------
+
+    def _truth(self, value: Any) -> bool:
+        if isinstance(value, core.tensor):
+            data = value.handle.data
+            if data.size != data.shape[0]:
+                raise ValueError(f"expected a scalar as a condition, got a block of shape {data.shape[1:]}")
+            return bool(self.builder.decided(data != 0))
+        return bool(_plain(value))
+
+    def _integer(self, value: Any) -> int:
+        if isinstance(value, core.tensor):
+            data = value.handle.data
+            if data.size != data.shape[0] or data.dtype.kind not in "iu":
+                raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
+            return int(self.builder.decided(data))
+        return int(_plain(value))
+
+    def _bounds(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, int]:
+        """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
+        given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
+            key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
+        }
+        step = 1 if _plain(given.get("step")) is None else self._integer(given["step"])
+        if _plain(given.get("arg2")) is None:
+            return 0, self._integer(given["arg1"]), step
+        return self._integer(given["arg1"]), self._integer(given["arg2"]), step
+
     # -- reductions ------------------------------------------------------------------------------------------
 
     def _tensor(self, handle: Handle) -> Any:
-        return core.tensor(handle, self.semantic.types.block(handle.dtype, handle.data.shape))
+        shape = handle.data.shape[1:]
+        return core.tensor(handle, self.semantic.types.block(handle.dtype, shape) if shape else handle.dtype)
 
     def _combiner(self, function: JITFunction) -> Callable[[list[Handle], list[Handle]], list[Handle]]:
         def combine(left: list[Handle], right: list[Handle]) -> list[Handle]:
@@ -281,7 +329,7 @@ class Language:
 
     def _inputs(self, value: Any) -> list[Any]:
         parts = [value] if isinstance(value, core.tensor) else list(value)
-        if not shapes_agree([part.handle.data.shape for part in parts]):
+        if not shapes_agree([part.handle.data.shape[1:] for part in parts]):
             raise ValueError("expected all reduction inputs to have one shape")
         return parts
 
@@ -293,12 +341,14 @@ class Language:
         rank = len(tensors[0].shape)
         handles = [x.handle for x in tensors]
         if axis is None:
-            handles = [Handle(h.data.reshape(-1), h.dtype) for h in handles]
+            handles = [Handle(h.data.reshape(h.data.shape[0], -1), h.dtype) for h in handles]
         at = 0 if axis is None else checked_axis(axis, rank)
-        shape = [int(n) for n in handles[0].data.shape]
+        shape = [int(n) for n in handles[0].data.shape[1:]]
         del shape[at]
-        results = []
-        for handle in reduce_handles(handles, at, combine_fn, self._combiner(combine_fn)):
+        results, before = [], self.builder.work.arithmetic()
+        reduced = reduce_handles(handles, at + 1, combine_fn, self._combiner(combine_fn))
+        self.builder.work.combined(before, handles[0].data, at + 1)
+        for handle in reduced:
             result = self.semantic.wrap_tensor(handle, handle.dtype, shape)
             if keep:
                 for place in range(rank) if axis is None else (at,):
@@ -313,13 +363,16 @@ class Language:
     def _scan(self, value: Any, axis: Any, combine_fn: JITFunction, reverse: Any = False, **_: Any) -> Any:
         tensors = self._inputs(value)
         at = checked_axis(_plain(axis), len(tensors[0].shape))
+        first, before = tensors[0].handle.data, self.builder.work.arithmetic()
         handles = scan_handles(
             [x.handle for x in tensors],
-            at,
+            at + 1,
             combine_fn,
             self._combiner(combine_fn),
             reverse=bool(_plain(reverse)),
         )
+        passes = max(1, (first.shape[at + 1] - 1).bit_length())
+        self.builder.work.combined(before, first, at + 1, passes=passes)
         results = [core.tensor(h, x.type) for h, x in zip(handles, tensors, strict=True)]
         return results[0] if isinstance(value, core.tensor) else tuple(results)
 
@@ -354,35 +407,6 @@ def _static_assert(condition: Any, message: Any = "", **_: Any) -> None:
         raise ValueError(f"expected the condition of tl.static_assert to hold: {_plain(message)}")
 
 
-def _truth(value: Any) -> bool:
-    if isinstance(value, core.tensor):
-        if value.handle.data.size != 1:
-            raise ValueError(
-                f"expected a scalar as a condition, got a block of shape {value.handle.data.shape}"
-            )
-        return bool(value.handle.data.flat[0])
-    return bool(_plain(value))
-
-
 def _check(condition: Any, message: Any) -> None:
     if not isinstance(condition, core.tensor) and not _plain(condition):
         raise ValueError(f"expected the asserted condition to hold: {_plain(message)}")
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, core.tensor):
-        if value.handle.data.size != 1 or value.handle.data.dtype.kind not in "iu":
-            raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
-        return int(value.handle.data.flat[0])
-    return int(_plain(value))
-
-
-def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, int]:
-    """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
-    given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
-        key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
-    }
-    step = 1 if _plain(given.get("step")) is None else _integer(given["step"])
-    if _plain(given.get("arg2")) is None:
-        return 0, _integer(given["arg1"]), step
-    return _integer(given["arg1"]), _integer(given["arg2"]), step

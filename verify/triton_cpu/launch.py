@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import linecache
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import FrameType
 from typing import Any, Literal
@@ -16,10 +17,12 @@ import numpy as np
 import triton
 
 from verify.triton_cpu import private
+from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
+from verify.triton_cpu.buffers import Buffer, Location
+from verify.triton_cpu.builder import NotTogether
 from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
-from verify.triton_cpu.memory import Arena, Buffer, Location
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.rewrite import UnsupportedSyntax
 
@@ -28,6 +31,7 @@ __all__ = [
     "Counters",
     "KernelError",
     "PointerArg",
+    "Prepared",
     "WorkLimitExceeded",
     "WorkLimits",
     "load_kernels",
@@ -50,7 +54,20 @@ class PointerArg:
         return self.buffer.base + self.byte_offset
 
 
-Argument = PointerArg | int | float | bool | str | None
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An argument that says by itself what the kernel receives.
+
+    `make` is called once for each launch, while the language is active. `key` tells arguments apart under
+    which a kernel may take other ways; `buffers` are those that it points into.
+    """
+
+    make: Callable[[], Any]
+    key: Hashable = None
+    buffers: tuple[Buffer, ...] = ()
+
+
+Argument = PointerArg | Prepared | int | float | bool | str | None
 Order = Literal["forward", "reverse"] | tuple[int, ...]
 
 
@@ -61,6 +78,8 @@ class WorkLimits:
     launches: int = 4096
     programs: int = 1 << 20
     loop_steps: int = 1 << 22
+    wait_steps: int = 1 << 16
+    """Of one program in `while` loops: it may be waiting for a program that runs after it."""
 
 
 @dataclass(kw_only=True)
@@ -75,6 +94,7 @@ class KernelCounters:
     bytes_loaded: int = 0
     bytes_stored: int = 0
     dot_flops: int = 0
+    dot_types: dict[str, int] = field(default_factory=dict)
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
@@ -148,21 +168,17 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
     }
     exec(compile(source, name, "exec"), namespace)
     kernels = {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
+    defined = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     for key, kernel in kernels.items():
-        _check_captured(key, kernel, source)
+        _check_captured(key, kernel, defined[key])
     return kernels
 
 
-def _check_captured(name: str, kernel: JITFunction, source: str) -> None:
+def _check_captured(name: str, kernel: JITFunction, defined: ast.FunctionDef) -> None:
     """Triton cuts a kernel's text out of the file by itself; it must be the function that Python defines.
 
     Raises KernelError otherwise: what is compiled would not be what is interpreted and read.
     """
-    defined = next(
-        node
-        for node in reversed(ast.parse(source).body)
-        if isinstance(node, ast.FunctionDef) and node.name == name
-    )
     line, defined.decorator_list = defined.lineno, []
     try:
         captured = ast.dump(ast.parse(kernel.src))
@@ -187,6 +203,8 @@ def _import(
 
 
 def _argument(value: Argument, *, constant: bool, fixed: bool) -> Any:
+    if isinstance(value, Prepared):
+        return value.make()
     if isinstance(value, PointerArg):
         dtype = core.pointer_type(TYPES[value.dtype])
         return core.tensor(Handle(np.array([value.address], np.int64), dtype, value.buffer), dtype)
@@ -206,22 +224,12 @@ def _argument(value: Argument, *, constant: bool, fixed: bool) -> Any:
     return core.tensor(Handle(np.array([value], compute), dtype), dtype)
 
 
-def _programs(grid: tuple[int, int, int], order: Order) -> Iterable[int]:
-    count = grid[0] * grid[1] * grid[2]
-    if order == "forward":
-        return range(count)
-    if order == "reverse":
-        return range(count - 1, -1, -1)
-    return order
-
-
 class _Place:
-    """Names the kernel, line and program of the access that is under way."""
+    """Names the kernel and line of the access that is under way."""
 
-    def __init__(self, kernel: str, filename: str, builder: Any) -> None:
+    def __init__(self, kernel: str, filename: str) -> None:
         self.kernel = kernel
         self.filename = filename
-        self.builder = builder
 
     def line(self, frame: FrameType | None) -> int:
         while frame is not None:
@@ -231,15 +239,17 @@ class _Place:
         return 0
 
     def __call__(self) -> Location:
-        return Location(kernel=self.kernel, line=self.line(sys._getframe(1)), program=self.builder.grid_idx)
+        return Location(kernel=self.kernel, line=self.line(sys._getframe(1)))
 
 
 def _add_up(target: KernelCounters, work: Work, programs: int) -> None:
     target.launches += 1
     target.programs += programs
     for item in fields(Work):
-        if item.name != "float_atomics":
+        if item.name not in ("float_atomics", "dot_types", "programs"):
             setattr(target, item.name, getattr(target, item.name) + getattr(work, item.name))
+    for operand, flops in work.dot_types.items():
+        target.dot_types[operand] = target.dot_types.get(operand, 0) + flops
     for line, count in work.float_atomics.items():
         target.float_atomics[line] = target.float_atomics.get(line, 0) + count
 
@@ -258,18 +268,19 @@ def run_launch(
     arguments: Mapping[str, Argument],
     *,
     grid: tuple[int, int, int],
-    arena: Arena,
+    arena: Memory,
     counters: Counters,
     limits: WorkLimits,
     order: Order = "forward",
     conflicts: bool = False,
+    batch: bool = True,
 ) -> None:
     """Run every program of `grid` (x fastest) on the arena.
 
     `arguments` are by parameter name, constexprs included; those with a default may be left out. `order`
-    permutes the programs, `conflicts` looks for programs that touch each other's data. Memory violations
-    become events of the arena and do not stop the run. Raises KernelError for a kernel that cannot run,
-    WorkLimitExceeded for one that does too much.
+    permutes the programs, `conflicts` looks for programs that touch each other's data; `batch` lets programs
+    run as one where that changes nothing. Memory violations become events of the arena and do not stop the
+    run. Raises KernelError for a kernel that cannot run, WorkLimitExceeded for one that does too much.
     """
     layer = language()
     function = private.captured_source(kernel)
@@ -280,26 +291,41 @@ def run_launch(
     if counters.programs + count > limits.programs:
         raise WorkLimitExceeded("programs", limits.programs)
     constants, fixed = private.constexpr_parameters(kernel), private.fixed_parameters(kernel)
+    plain = {key: value.key if isinstance(value, Prepared) else value for key, value in arguments.items()}
+    schedule = layer.schedules.of(kernel, grid, plain)
     work = Work()
-    place = _Place(name, filename, layer.builder)
     layer.step_limit = limits.loop_steps - counters.loop_steps
-    arena.begin_launch(locate=place, conflicts=conflicts)
-    layer.builder.begin(arena, work, grid)
+    layer.wait_limit = limits.wait_steps
     try:
         with layer.active():
             values = {
                 key: _argument(value, constant=key in constants, fixed=key in fixed)
                 for key, value in {**private.defaults(kernel), **arguments}.items()
             }
-            twin = layer.prepared(kernel)
-            for number in _programs(grid, order):
-                arena.program_number = number
-                layer.builder.grid_idx = (
-                    number % grid[0],
-                    number // grid[0] % grid[1],
-                    number // (grid[0] * grid[1]),
+            twin = functools.partial(layer.prepared(kernel), **values)
+            revocable = _revocable(arguments)
+            together = batch and revocable and order == "forward" and arena.recorder is None
+            while True:
+                arena.begin_launch(
+                    locate=_Place(name, filename),
+                    grid=grid,
+                    conflicts=conflicts,
+                    noted=schedule.noted if revocable else None,
+                    revocable=revocable,
                 )
-                twin(**values)
+                work = Work()
+                layer.builder.begin(arena, work, grid)
+                try:
+                    if together and not schedule.alone:
+                        schedule.run(layer.builder, arena, twin)
+                    else:
+                        for number in _programs(count, order):
+                            layer.builder.begin_group(np.array([number]))
+                            twin()
+                    break
+                except (Repeat, NotTogether) as again:
+                    arena.revoke()
+                    schedule.learn(again)
     except (WorkLimitExceeded, MemoryError, KeyboardInterrupt):
         raise
     except UnsupportedSyntax as error:
@@ -310,3 +336,19 @@ def run_launch(
     finally:
         for target in (counters, counters.kernels.setdefault(name, KernelCounters())):
             _add_up(target, work, count)
+
+
+def _programs(count: int, order: Order) -> Iterable[int]:
+    if order == "forward":
+        return range(count)
+    if order == "reverse":
+        return range(count - 1, -1, -1)
+    return order
+
+
+def _revocable(arguments: Mapping[str, Argument]) -> bool:
+    """Whether the launch's memory is small enough to be put back."""
+    buffers = [value.buffer for value in arguments.values() if isinstance(value, PointerArg)]
+    for value in arguments.values():
+        buffers += value.buffers if isinstance(value, Prepared) else ()
+    return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)

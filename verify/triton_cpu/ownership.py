@@ -8,38 +8,99 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-_MANY = -1
+
+MOST_TAGS = 1 << 30
+
+
+class Tags:
+    """Numbers for the programs of a launch that no earlier launch used, so that nothing has to be wiped.
+
+    `base` is the largest number of earlier launches; `many` stands for several programs.
+    """
+
+    def __init__(self) -> None:
+        self.base = 0
+        self._next = 0
+
+    def begin(self, programs: int) -> bool:
+        """Number the programs of a new launch; true where the numbers start again, and every note is void."""
+        restarted = self._next + programs + 2 > MOST_TAGS
+        self.base = 0 if restarted else self._next
+        self._next = self.base + programs + 1
+        return restarted
+
+    @property
+    def many(self) -> int:
+        return self.base + 1
+
+    def of(self, numbers: Array) -> Array:
+        """The tags of program numbers (p,), int32."""
+        return (numbers + (self.base + 2)).astype(np.int32)
+
+    def number(self, tag: int) -> int | None:
+        """The program behind a tag of this launch; None for `many` and for what is older."""
+        return tag - self.base - 2 if tag > self.base + 1 else None
 
 
 class Owners:
-    """For each byte of a buffer, the program that wrote it and the one that read it (-1: several did)."""
+    """For each element of a buffer, the program that wrote it last and the one that read it.
 
-    def __init__(self, nbytes: int) -> None:
-        self._writers = np.zeros(nbytes, np.int32)
-        self._readers = np.zeros(nbytes, np.int32)
+    Elements are those of the first access; a buffer that is touched in several sizes is followed byte by
+    byte from then on.
+    """
 
-    def read(self, at: Array, program: int) -> Array:
-        """Note a read of the elements that start at the bytes `at`; true where another program wrote them."""
-        me = program + 1
-        writer, reader = self._writers[at], self._readers[at]
-        self._readers[at] = np.where((reader == 0) | (reader == me), me, _MANY)
-        foreign: Array = (writer != 0) & (writer != me)
-        return foreign
+    def __init__(self, nbytes: int, itemsize: int) -> None:
+        self.itemsize = itemsize
+        self._writers = np.zeros(nbytes // itemsize, np.int32)
+        self._readers = np.zeros(nbytes // itemsize, np.int32)
+        self._lanes = np.zeros(nbytes // itemsize, np.int32)
 
-    def write(self, at: Array, program: int) -> Array:
-        """Note a write of the elements that start at `at`; true where another program wrote or read them."""
-        me = program + 1
-        writer, reader = self._writers[at], self._readers[at]
-        self._writers[at] = me
-        foreign: Array = ((writer != 0) & (writer != me)) | ((reader != 0) & (reader != me))
-        return foreign
+    def _places(self, index: Array, itemsize: int, tags: Array) -> tuple[Array, Array]:
+        """`index` in our own elements, and the tags of their shape. Both are (p, ...)."""
+        if itemsize == self.itemsize:
+            return index, tags
+        if self.itemsize != 1:
+            self._writers = np.repeat(self._writers, self.itemsize)
+            self._readers = np.repeat(self._readers, self.itemsize)
+            self._lanes = np.zeros(self._writers.size, np.int32)
+            self.itemsize = 1
+        parts = index[..., None] * itemsize + np.arange(itemsize)
+        return parts, tags[..., None]
 
+    def read(self, index: Array, itemsize: int, tags: Array, ids: Tags) -> Array:
+        """Note reads of elements `index` (p, ...) by the programs `tags` (p, 1, ...).
 
-def lanes_that_differ(index: Array, values: Array) -> Array:
-    """True for each lane of a store that shares its place with a lane of another value; shape (lanes,)."""
-    _, inverse = np.unique(index, return_inverse=True)
-    raw = np.ascontiguousarray(values).ravel().view(f"u{values.dtype.itemsize}")
-    last = np.empty(index.size, raw.dtype)
-    last[inverse.ravel()] = raw
-    differs: Array = last[inverse.ravel()] != raw
-    return differs
+        Returns the tags of other programs that wrote them, 0 elsewhere, in the shape of `index`.
+        """
+        places, own = self._places(index, itemsize, tags)
+        writer, reader = self._writers[places], self._readers[places]
+        fresh = np.where((reader <= ids.base) | (reader == own), own, ids.many)
+        self._readers[places] = fresh
+        if own.size > 1:
+            shared = self._readers[places] != fresh
+            if shared.any():
+                self._readers[places[shared]] = ids.many
+        foreign = np.where((writer > ids.base) & (writer != own), writer, 0)
+        return foreign if places is index else foreign.max(axis=-1)
+
+    def write(self, index: Array, itemsize: int, tags: Array, ids: Tags) -> Array:
+        """Note writes, as `read` does; the tags of other programs that wrote or read the elements."""
+        places, own = self._places(index, itemsize, tags)
+        writer, reader = self._writers[places], self._readers[places]
+        self._writers[places] = own
+        foreign = np.where((writer > ids.base) & (writer != own), writer, 0)
+        np.copyto(foreign, reader, where=(reader > ids.base) & (reader != own) & (foreign == 0))
+        return foreign if places is index else foreign.max(axis=-1)
+
+    def repeated(self, index: Array, itemsize: int) -> Array | None:
+        """For each lane, the last lane of the same element, flat; None where no two lanes meet."""
+        flat = index.ravel()
+        if flat.size < 2 or (flat[1:] > flat[:-1]).all():
+            return None
+        places, _ = self._places(flat, itemsize, np.zeros(1, np.int32))
+        if places is not flat:
+            places = places[..., 0]
+        order = np.arange(flat.size, dtype=np.int32)
+        self._lanes[places] = order
+        last: Array = self._lanes[places]
+        return None if (last == order).all() else last

@@ -10,7 +10,8 @@ import contextlib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -24,19 +25,25 @@ from triton.backends.compiler import GPUTarget
 from triton.language import core, standard
 from triton.language.semantic import TritonSemantic
 from triton.runtime import driver
+from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 __all__ = [
     "SUPPORTED",
     "VERSION",
+    "Autotuner",
+    "Bound",
     "ConstexprFunction",
     "GPUTarget",
     "InterpreterBuilder",
     "InterpreterOptions",
     "JITFunction",
+    "TensorDescriptor",
     "TritonSemantic",
     "assembling",
     "atomic_name",
+    "bind",
     "builtins_of",
     "cache_key",
     "captured_source",
@@ -44,12 +51,15 @@ __all__ = [
     "compile_options",
     "constexpr_parameters",
     "core",
+    "default_precision",
     "defaults",
     "descriptor",
     "driver",
+    "enclosed",
     "fixed_parameters",
     "ir",
     "is_builtin",
+    "is_constexpr",
     "jit_methods",
     "libdevice_modules",
     "library",
@@ -61,6 +71,7 @@ __all__ = [
     "set_cache_directory",
     "source_of",
     "standard",
+    "stock_interpreter_is_on",
     "supported",
     "swap_driver",
     "tl",
@@ -75,6 +86,11 @@ SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
 InterpreterBuilder = stock.InterpreterBuilder
 InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
+
+
+def stock_interpreter_is_on() -> bool:
+    """Whether `triton.jit` makes functions of Triton's own interpreter (TRITON_INTERPRET=1)."""
+    return bool(triton.knobs.runtime.interpret)
 
 
 def supported() -> bool:
@@ -139,6 +155,11 @@ def captured_source(kernel: JITFunction) -> Callable[..., Any]:
     return function
 
 
+def enclosed(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names of enclosing functions that a kernel uses, as Triton captures them when it compiles."""
+    return dict(inspect.getclosurevars(function).nonlocals)
+
+
 def source_of(kernel: JITFunction) -> tuple[str, int]:
     """Source text of a jit function as it was when the function was made, and its first line's number."""
     return "".join(kernel.raw_src), int(kernel.starting_line_number)
@@ -173,6 +194,15 @@ def assembling() -> Iterator[None]:
     with triton.knobs.nvidia.scope(), triton.knobs.compilation.scope():
         triton.knobs.nvidia.dump_ptxas_log = True
         triton.knobs.compilation.always_compile = True
+        yield
+
+
+@contextlib.contextmanager
+def default_precision(name: str | None) -> Iterator[None]:
+    """For a while, what a dot of float32 means where a kernel does not say ("ieee", ...; None: no change)."""
+    with triton.knobs.language.scope():
+        if name is not None:
+            triton.knobs.language.fp32_default = name
         yield
 
 
@@ -240,3 +270,44 @@ def libdevice_modules() -> tuple[ModuleType, ModuleType] | None:
     except ImportError:
         return None
     return generic, implementation
+
+
+def is_constexpr(value: object) -> bool:
+    """Whether `value` is Triton's wrapper of a compile-time constant."""
+    return isinstance(value, core.constexpr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A launch as Triton's own binder sees it.
+
+    `types` gives each parameter's type by Triton's name for it: "constexpr" (also an integer that equals one,
+    and None), "*fp32", "i32", "fp32", "tensordesc<fp16[64, 64]>", or a tuple of such for a tuple. `options`
+    is what the caller gave besides parameters (num_warps, num_stages, ...).
+    """
+
+    values: Mapping[str, Any]
+    types: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+def bind(kernel: JITFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
+    """Bind a launch's arguments for the active driver's target.
+
+    Raises TypeError for arguments that do not fit the signature or have no type in Triton, KeyError for an
+    option that the target's compiler does not know.
+    """
+    *_, backend, binder = kernel.device_caches[driver.active.get_current_device()]
+    values, specialization, options = binder(*args, **kwargs)
+    names = [parameter.name for parameter in kernel.params]
+    known = _option_names(backend)
+    for name in options:
+        if name not in known and name not in names:
+            raise KeyError(f"Keyword argument {name} was specified but unrecognised")
+    types = {name: described[0] for name, described in zip(names, specialization, strict=False)}
+    return Bound(values=values, types=types, options=options)
+
+
+@functools.lru_cache(maxsize=16)
+def _option_names(backend: Any) -> frozenset[str]:
+    return frozenset(vars(backend.parse_options({})))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from verify.triton_cpu import numerics, private
-from verify.triton_cpu.handles import Array, Handle
+from verify.triton_cpu.handles import Array, Handle, spanning
 
 Combine = Callable[[list[Handle], list[Handle]], list[Handle]]
 _STANDARD = private.standard
@@ -71,13 +71,10 @@ def _sum_tree(data: Array, axis: int, dtype: Any) -> Array:
     return _tree([Handle(data, dtype)], axis, add)[0].data
 
 
-def _scalar_shape(data: Array) -> Array:
-    return data.reshape(1) if data.ndim == 0 else data
-
-
 def reduce_handles(handles: list[Handle], axis: int, function: Any, combine: Combine) -> list[Handle]:
-    """Reduce along `axis`; `function` is the jit function (recognised for speed), `combine` applies it to
-    blocks.
+    """Reduce along `axis` of the data, whose axis 0 is that of the programs.
+
+    `function` is the jit function (recognised for speed), `combine` applies it to blocks.
     """
     key = id(function)
     first = handles[0]
@@ -88,26 +85,25 @@ def reduce_handles(handles: list[Handle], axis: int, function: Any, combine: Com
                 if _narrow(first.dtype)
                 else np.add.reduce(first.data, axis=axis, dtype=first.data.dtype)
             )
-            return [Handle(_scalar_shape(np.asarray(total)), first.dtype)]
+            return [Handle(np.asarray(total), first.dtype)]
         ufunc = _UFUNCS.get(key)
         if ufunc is not None:
-            return [Handle(_scalar_shape(np.asarray(ufunc.reduce(first.data, axis=axis))), first.dtype)]
+            return [Handle(np.asarray(ufunc.reduce(first.data, axis=axis)), first.dtype)]
     elif key in _ARGUMENTS and not (first.data.dtype.kind == "f" and np.isnan(first.data).any()):
         ufunc, pick = _ARGUMENTS[key]
         at = np.expand_dims(pick(first.data, axis=axis), axis)
-        index = np.take_along_axis(np.broadcast_to(handles[1].data, first.data.shape), at, axis=axis)
+        values, places = spanning(at, handles[1].data)
+        index = np.take_along_axis(places, values, axis=axis)
         best = np.asarray(ufunc.reduce(first.data, axis=axis))
-        return [
-            Handle(_scalar_shape(best), first.dtype),
-            Handle(_scalar_shape(index.squeeze(axis)), handles[1].dtype),
-        ]
-    return [Handle(_scalar_shape(h.data.squeeze(axis)), h.dtype) for h in _tree(handles, axis, combine)]
+        return [Handle(best, first.dtype), Handle(index.squeeze(axis), handles[1].dtype)]
+    return [Handle(h.data.squeeze(axis), h.dtype) for h in _tree(handles, axis, combine)]
 
 
 def _doubling(handles: list[Handle], axis: int, combine: Combine) -> list[Handle]:
     """Every lane takes in the lane `step` before it, for step = 1, 2, 4, ...; blocks keep their shape
     throughout.
     """
+    handles = [Handle(d, h.dtype) for d, h in zip(spanning(*(h.data for h in handles)), handles, strict=True)]
     rank, length = handles[0].data.ndim, handles[0].data.shape[axis]
     lanes = np.arange(length).reshape((length,) + (1,) * (rank - axis - 1))
     step = 1

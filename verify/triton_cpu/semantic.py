@@ -153,7 +153,8 @@ class Semantic(private.TritonSemantic):
         return checked
 
     def _bool_like(self, value: Any) -> Any:
-        return self.types.block(tl.int1, value.handle.data.shape) if type(value.type) is _BLOCK else tl.int1
+        shape = value.handle.data.shape[1:]
+        return self.types.block(tl.int1, shape) if type(value.type) is _BLOCK else tl.int1
 
     def cast(self, value: Any, target: Any, rounding: Any = None) -> Any:
         if rounding is not None:
@@ -168,7 +169,7 @@ class Semantic(private.TritonSemantic):
         else:
             return super().cast(value, target, rounding)
         block = type(value.type) is _BLOCK
-        return core.tensor(handle, self.types.block(scalar, value.handle.data.shape) if block else scalar)
+        return core.tensor(handle, self.types.block(scalar, value.handle.data.shape[1:]) if block else scalar)
 
     # -- shapes ----------------------------------------------------------------------------------------------
 
@@ -186,10 +187,10 @@ class Semantic(private.TritonSemantic):
         if not (left or right):
             return lhs, rhs
         if not right:
-            return lhs, self._viewed(rhs, lhs.handle.data.shape)
+            return lhs, self._viewed(rhs, lhs.handle.data.shape[1:])
         if not left:
-            return self._viewed(lhs, rhs.handle.data.shape), rhs
-        a, b = lhs.handle.data.shape, rhs.handle.data.shape
+            return self._viewed(lhs, rhs.handle.data.shape[1:]), rhs
+        a, b = lhs.handle.data.shape[1:], rhs.handle.data.shape[1:]
         if a == b:
             return lhs, rhs
         if len(a) != len(b):
@@ -206,7 +207,7 @@ class Semantic(private.TritonSemantic):
         whole = tuple(core._unwrap_if_constexpr(n) for n in shape)
         if type(value.type) is not _BLOCK:
             return self.splat(value, shape)
-        mine = value.handle.data.shape
+        mine = value.handle.data.shape[1:]
         if mine == whole:
             return value
         if len(mine) == len(whole) and all(n in (1, m) for n, m in zip(mine, whole, strict=True)):
@@ -231,9 +232,9 @@ class Semantic(private.TritonSemantic):
         if type(value.type) is not _BLOCK:
             return super().expand_dims(value, axis)
         handle = value.handle
-        data = handle.data[(_EVERYTHING,) * axis + (None,)]
+        data = handle.data[(_EVERYTHING,) * (axis + 1) + (None,)]
         return core.tensor(
-            Handle(data, handle.dtype, handle.buffer), self.types.block(value.dtype, data.shape)
+            Handle(data, handle.dtype, handle.buffer), self.types.block(value.dtype, data.shape[1:])
         )
 
     # -- operators -------------------------------------------------------------------------------------------
@@ -296,11 +297,10 @@ class Semantic(private.TritonSemantic):
             if type(value.type) is _BLOCK and all(part is None or part == _EVERYTHING for part in parts):
                 handle = value.handle
                 rank = sum(part is not None for part in parts)
-                if rank <= handle.data.ndim:
-                    data = handle.data[parts]
-                    return core.tensor(
-                        Handle(data, handle.dtype, handle.buffer), self.types.block(value.dtype, data.shape)
-                    )
+                if rank < handle.data.ndim:
+                    data = handle.data[(_EVERYTHING, *parts)]
+                    kind = self.types.block(value.dtype, data.shape[1:])
+                    return core.tensor(Handle(data, handle.dtype, handle.buffer), kind)
             return original(value, index, _semantic=self)
 
         return getitem

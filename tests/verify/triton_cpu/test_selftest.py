@@ -105,7 +105,7 @@ FAULTS: list[tuple[str, Any, str, Any]] = [
         "create_addptr",
         lambda self, p, o: Handle(p.data + o.data * np.int64(4), p.dtype),
     ),
-    ("memory events", Arena, "_check_written", lambda self, *_: None),
+    ("memory events", Arena, "_check_contents", lambda self, *_: None),
     ("work limits", Language, "count_step", _stop_after_a_while),
     ("restored", Language, "active", _leaving_a_patch),
     ("device functions", numerics, "erf", np.tanh),
