@@ -23,8 +23,22 @@ _WORDS = {"kernel", "target", "limited by", "tensor cores", "dots", "offsets"}
 
 
 def document_lines(document: Mapping[str, Any]) -> list[str]:
-    """Every mechanism's table, findings and census."""
-    return [line for mechanism in document["mechanisms"] for line in mechanism_lines(mechanism)]
+    """The table, findings and census of every mechanism and every library's operator."""
+    rows = [*document["mechanisms"], *document.get("libraries", ())]
+    return [line for row in rows for line in mechanism_lines(row)]
+
+
+def without_seconds(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same document without the one thing in it that varies."""
+
+    def still(row: Mapping[str, Any]) -> dict[str, Any]:
+        reports = [{key: value for key, value in one.items() if key != "seconds"} for one in row["reports"]]
+        return {**row, "reports": reports}
+
+    return {
+        key: [still(row) for row in value] if key in ("mechanisms", "libraries") else value
+        for key, value in document.items()
+    }
 
 
 def mechanism_lines(mechanism: Mapping[str, Any]) -> list[str]:

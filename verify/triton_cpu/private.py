@@ -220,8 +220,6 @@ def cache_key(kernel: JITFunction) -> str:
 
 def descriptor(base: Any, shape: Any, strides: Any, block_shape: Any, padding: str) -> Any:
     """A host-side tensor descriptor over `base`, which may have no data."""
-    from triton.tools.tensor_descriptor import TensorDescriptor  # noqa: PLC0415  only some launches have one
-
     return TensorDescriptor(base, list(shape), list(strides), list(block_shape), padding)
 
 
