@@ -132,12 +132,8 @@ def gpu(session: nox.Session) -> None:
     run_in_environment(session, "-m", "verify", "bench", "--device", "cuda", "--record")
 
 
-@nox.session(venv_backend="none", requires=["environment"])
-def foreign(session: nox.Session) -> None:
-    """Judge operators of fla, Liger and mamba-ssm, or `nox -s foreign -- SPEC.py`; installs the libraries.
-
-    Known defects of theirs, each explained in its spec, do not fail the session.
-    """
+def install_libraries(session: nox.Session) -> None:
+    """Install fla, Liger and mamba-ssm into the environment, without what they would bring along."""
     install = ("-m", "pip", "install", "--quiet", "--no-deps")
     project = nox.project.load_toml("pyproject.toml")["project"]
     run_in_environment(session, *install, *project["optional-dependencies"]["foreign"])
@@ -146,7 +142,24 @@ def foreign(session: nox.Session) -> None:
     without_cuda = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
     mamba = ("--no-build-isolation", "mamba-ssm==2.3.2.post1")
     run_in_environment(session, *install, *mamba, env=without_cuda)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def foreign(session: nox.Session) -> None:
+    """Judge operators of fla, Liger and mamba-ssm, or `nox -s foreign -- SPEC.py`; installs the libraries.
+
+    Known defects of theirs, each explained in its spec, do not fail the session.
+    """
+    install_libraries(session)
     run_in_environment(session, "-m", "verify", "foreign", "--accept-known", *session.posargs)
+
+
+@nox.session(name="compile", venv_backend="none", requires=["environment"])
+def compile_everything(session: nox.Session) -> None:
+    """Compile every template and every library's operator for four targets, and say what limits each kernel."""
+    install_libraries(session)
+    what = ("templates", "verify/foreign/specs")
+    run_in_environment(session, "-m", "verify", "compile", "--census", *session.posargs, *what)
 
 
 if __name__ == "__main__":
