@@ -156,7 +156,7 @@ def foreign(session: nox.Session) -> None:
 
 @nox.session(name="compile", venv_backend="none", requires=["environment"])
 def compile_everything(session: nox.Session) -> None:
-    """Compile every template and every library's operator for four targets, and say what limits each kernel."""
+    """Compile every template and every operator of a library for four targets: what limits each kernel."""
     install_libraries(session)
     what = ("templates", "verify/foreign/specs")
     run_in_environment(session, "-m", "verify", "compile", "--census", *session.posargs, *what)

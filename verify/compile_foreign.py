@@ -27,7 +27,7 @@ from verify.findings import Finding
 from verify.judge.cache import judge_digest
 from verify.judge.compiling import report_findings
 from verify.judge.verdict import installed_triton
-from verify.triton_cpu.report import CompileReport
+from verify.triton_cpu.report import CompileReport, ReportError
 from verify.triton_cpu.report_store import ReportStore
 from verify.triton_cpu.targets import Target
 
@@ -70,9 +70,9 @@ def compile_foreign(
     def one(file: tuple[Path, bytes]) -> ForeignCompiled:
         path, source = file
         key = (source, ",".join(targets), f"census={census}", installed_triton() or "none", judge_digest())
-        answer = None if store is None else _known(store.get("foreign", key))
-        if answer is not None:
-            return _compiled(path, answer, compiled=0)
+        known = None if store is None else _known(path, store.get("foreign", key))
+        if known is not None:
+            return known
         say(f"recording {path}")
         answer = _ask(path, *settings, cache=store is not None, say=say)
         if store is not None and answer["event"] == "done":
@@ -83,12 +83,12 @@ def compile_foreign(
         return list(threads.map(one, sources))
 
 
-def _known(answer: Any) -> dict[str, Any] | None:
-    """A stored answer, where the libraries are still those that gave it."""
+def _known(path: Path, answer: Any) -> ForeignCompiled | None:
+    """What a stored answer says, where it has the form and the libraries are still those that gave it."""
     try:
         same = all(version(name) == number for name, number in answer["versions"].items())
-        return answer if same and isinstance(answer["reports"], list) else None
-    except (PackageNotFoundError, KeyError, TypeError, AttributeError):
+        return _compiled(path, answer, compiled=0) if same else None
+    except (PackageNotFoundError, KeyError, TypeError, AttributeError, ReportError):
         return None
 
 

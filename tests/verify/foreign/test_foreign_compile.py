@@ -104,6 +104,12 @@ def test_answers_are_remembered_while_the_versions_are_the_same(
     monkeypatch.setattr(module, "version", lambda _name: "0.0")
     compiled([path], store)
     assert len(asked) == 2
+    monkeypatch.setattr(module, "version", version)
+    (file,) = (tmp_path / "store").rglob("*.json")
+    for damage in ("", "{}", file.read_text().replace('"kernel"', '"colonel"')):
+        file.write_text(damage)
+        assert [one.row for one in compiled([path], store)[0]] == [one.row for one in first]
+    assert len(asked) == 5
 
 
 def test_what_failed_is_asked_again(asked: list[Path], tmp_path: Path) -> None:
