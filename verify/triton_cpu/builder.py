@@ -311,7 +311,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
     ) -> Handle:
         pointers, mask = descriptor.pointers(offsets)
         other = np.full((), np.nan, np.float32) if descriptor.nan else None
-        return self._load(pointers, mask, other)
+        loaded = self._load(pointers, mask, other)
+        if descriptor.tf32:
+            return Handle(numerics.round_tf32_even(loaded.data), loaded.dtype)
+        return loaded
 
     def create_descriptor_store(
         self, descriptor: Descriptor, value: Handle, offsets: Sequence[Handle]
