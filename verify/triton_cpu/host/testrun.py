@@ -87,7 +87,10 @@ class TestRun:
                 result = yield
         finally:
             found: list[MemoryEvent | TorchRead] = [*host.events, *host.torch_reads]
-            events = [dataclasses.asdict(event) for event in found]
+            events = [
+                {**dataclasses.asdict(event), "severity": getattr(event, "severity", "error")}
+                for event in found
+            ]
             record |= {
                 "seconds": round(time.perf_counter() - started, 3),
                 "launches": host.counters.launches,
@@ -95,8 +98,9 @@ class TestRun:
                 "events": events,
             }
             item.user_properties.append((_PROPERTY, record))
-        if events and self._sanitizer == "fail":
-            pytest.fail("memory sanitizer:\n" + "\n".join(map(_line, events)), pytrace=False)
+        errors = [event for event in events if event["severity"] == "error"]
+        if errors and self._sanitizer == "fail":
+            pytest.fail("memory sanitizer:\n" + "\n".join(map(_line, errors)), pytrace=False)
         return result
 
     # -- what is reported ------------------------------------------------------------------------------------
@@ -218,4 +222,6 @@ def _line(event: dict[str, Any]) -> str:
             f"never-written read by torch's {event['operator']} at {event['file']}:{event['line']}, "
             f"allocated at {event['allocated']}"
         )
-    return f"{event['kind']} of {event['buffer'] or 'no argument'} in {event['kernel']}, line {event['line']}"
+    mild = "" if event["severity"] == "error" else f" ({event['severity']})"
+    what = f"{event['kind']}{mild} of {event['buffer'] or 'no argument'}"
+    return f"{what} in {event['kernel']}, line {event['line']}"
