@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from verify.triton_cpu.events import Severity
 from verify.triton_cpu.host.shadows import Shadow, Shadows
 
 _EMPTY = frozenset("empty empty_like empty_strided empty_permuted new_empty new_empty_strided".split())
@@ -48,6 +49,7 @@ class TorchRead:
     line: int
     allocated: str
     elements: int
+    severity: Severity = "error"
 
 
 def caller() -> tuple[str, int]:
