@@ -133,7 +133,7 @@ def fla(session: nox.Session) -> None:
     python = environment_python(session)
     session.run(python, "-m", "pip", "install", "--quiet", "einops", "transformers", external=True)
     session.chdir(checkout)  # fla is imported from there, not from an installed package
-    clamps = ("--triton-cpu-max-t", "128", "--triton-cpu-cases", "1", "--triton-cpu-limit", "300")
+    clamps = ("--triton-cpu-max-t", "128", "--triton-cpu-cases", "1", "--triton-cpu-limit", "120")
     folders = () if any("test" in one for one in arguments) else ("tests/ops", "tests/modules")
     session.run(python, "-m", "pytest", "-q", "--triton-cpu", *clamps, *arguments, *folders, external=True)
 

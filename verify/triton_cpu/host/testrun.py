@@ -189,7 +189,7 @@ def _smallest(items: list[pytest.Item], count: int) -> Iterator[pytest.Item]:
 
 
 class _limited:  # noqa: N801  # used like a function
-    """Raises TimeLimitExceeded in the main thread after so many seconds; None: never."""
+    """Raises TimeLimitExceeded in the main thread after so many seconds of processor time; None: never."""
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
@@ -197,18 +197,18 @@ class _limited:  # noqa: N801  # used like a function
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         raise TimeLimitExceeded(
-            f"expected the test to end within {self._seconds} s. Raise --triton-cpu-limit."
+            f"expected the test to need at most {self._seconds} s of the processor. Raise --triton-cpu-limit."
         )
 
     def __enter__(self) -> None:
         if self._seconds is not None:
-            self._old = signal.signal(signal.SIGALRM, self._stop)
-            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+            self._old = signal.signal(signal.SIGPROF, self._stop)
+            signal.setitimer(signal.ITIMER_PROF, self._seconds)
 
     def __exit__(self, *_exception: object) -> None:
         if self._seconds is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._old)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, self._old)
 
 
 def _short(value: Any) -> str:

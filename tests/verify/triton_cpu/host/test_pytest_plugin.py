@@ -38,7 +38,8 @@ def test_reads_too_much():
     twice[(1,)](x, out, 8, BLOCK=8)
 
 def test_waits():
-    time.sleep(60)
+    while True:
+        time.perf_counter()
 
 @pytest.mark.skip(reason="wants two devices")
 def test_two_devices():
