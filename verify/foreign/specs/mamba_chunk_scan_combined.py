@@ -123,6 +123,7 @@ SPEC = Spec(
         case("unaligned storage", {}, "D", layout="unaligned"),
         case("strided cotangents", {"B": 2}, "initial_states", cotangent="transposed", options=STATE),
         case("expanded cotangents", {}, "D", cotangent="expanded"),
+        case("offsets beyond 2^31", {"T": 40}, "D", far="x", dtypes=("bfloat16",)),
         case("chunks of 64", {"T": 130}, "D", "initial_states", options={**STATE, "chunk_size": 64}),
     ),
     properties=Properties(
