@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -34,13 +35,19 @@ def label_of(case: Case, dtype: str) -> str:
     return f"{case.name}, {dtype}"
 
 
-def judge_case(spec: Spec, case: Case, dtype: str) -> Outcome:
-    """Run and compare one case in one dtype. Raises BrokenSpec where the reference cannot be believed."""
+def judge_case(spec: Spec, case: Case, dtype: str, *, policy: Literal["first", "last"] = "first") -> Outcome:
+    """Run and compare one case in one dtype, with autotuners' `policy` configuration.
+
+    Raises BrokenSpec where the reference cannot be believed.
+    """
     outcome, label = Outcome(shown={"CON", "NUM", "MEM"}), label_of(case, dtype)
+    label = label if policy == "first" else f"{label}, {policy} configuration"
     tensors = draw_tensors(spec, case, dtype)
     truth = known(spec, case, tensors, dtype)
     # what is far apart has no flags for its bytes: accesses beyond its storage are events all the same
-    settings = Settings(poison=POISONS[0], exact=_exact(spec, dtype), sanitizer=case.far is None)
+    settings = Settings(
+        poison=POISONS[0], exact=_exact(spec, dtype), policy=policy, sanitizer=case.far is None
+    )
     try:
         ran = run(spec, case, tensors, truth.cotangents, settings)
     except Refused as refused:

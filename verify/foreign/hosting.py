@@ -41,7 +41,13 @@ class Watch:
 
 @contextlib.contextmanager
 def watched(
-    *, poison: int, exact: bool, order: Literal["forward", "reverse"], sanitizer: bool, loop_steps: int
+    *,
+    poison: int,
+    exact: bool,
+    order: Literal["forward", "reverse"],
+    policy: Policy,
+    sanitizer: bool,
+    loop_steps: int,
 ) -> Iterator[Watch]:
     """Launches in the context run in the interpreter.
 
@@ -52,6 +58,7 @@ def watched(
     options = Options(
         poison=poison,
         order=order,
+        policy=policy,
         sanitize=sanitizer,
         limits=WorkLimits(programs=1 << 20, loop_steps=loop_steps),
         record=True,

@@ -33,13 +33,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run: the byte that unwritten memory holds, the order of programs, and whether a dot of float32
-    whose precision the kernel leaves open is exact (else as the compiler's default has it).
+    """How to run: the byte that unwritten memory holds, the order of programs, which of an autotuner's
+    configurations is taken, and whether a dot of float32 whose precision the kernel leaves open is exact
+    (else as the compiler's default has it).
     """
 
     poison: int = 0xFF
     exact: bool = True
     order: Literal["forward", "reverse"] = "forward"
+    policy: Literal["first", "last"] = "first"
     sanitizer: bool = True
 
 
@@ -106,6 +108,7 @@ def run(
         poison=settings.poison,
         exact=settings.exact,
         order=settings.order,
+        policy=settings.policy,
         sanitizer=settings.sanitizer,
         loop_steps=spec.loop_steps,
     ) as watch:
