@@ -72,10 +72,13 @@ def watched(
 
 
 @contextlib.contextmanager
-def dry(policy: Policy = "first") -> Iterator[Watch]:
-    """Launches in the context are recorded and not run, at whatever size; `policy` chooses for autotuners."""
+def dry(policy: Policy = "first", *, keep: bool = False) -> Iterator[Watch]:
+    """Launches in the context are recorded and not run, at whatever size; `policy` chooses for autotuners.
+
+    With `keep` the launches hold their tensors, whose integers a kernel may follow.
+    """
     watch = Watch()
-    with attach(Options(sanitize=False, record=True, keep=True, execute=False, policy=policy)) as host:
+    with attach(Options(sanitize=False, record=True, keep=keep, execute=False, policy=policy)) as host:
         try:
             yield watch
         finally:

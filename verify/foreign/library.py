@@ -147,13 +147,13 @@ def zeros_of(spec: Spec, case: Case, dtype: str, *, fill: float = 0.0) -> dict[s
     return found
 
 
-def record(spec: Spec, case: Case, dtype: str, *, policy: Policy = "first") -> list[Any]:
+def record(spec: Spec, case: Case, dtype: str, *, policy: Policy = "first", keep: bool = False) -> list[Any]:
     """The launches of a case, forward and backward, without running any: zeros go in, nothing is computed.
 
-    Raises Refused, as a library does that looks at values.
+    `keep` keeps their tensors. Raises Refused, as a library does that looks at values.
     """
     leaves = zeros_of(spec, case, dtype)
-    with dry(policy) as watch:
+    with dry(policy, keep=keep) as watch:
         outputs = _guarded(lambda: outputs_of(spec, case, spec.call(**leaves, **case.options)))
         used = [output for output in outputs.values() if output.requires_grad]
         moving = [leaf for leaf in leaves.values() if leaf.requires_grad]

@@ -41,7 +41,7 @@ def estimate(spec: Spec, case: Case) -> tuple[Outcome, dict[str, Any]]:
     """
     outcome = Outcome(shown={"THR"})
     try:
-        launches = record(spec, case, spec.case_dtypes(case)[0])
+        launches = record(spec, case, spec.case_dtypes(case)[0], keep=True)
         counted = count_launches(countable(launches))
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, case=case.name, message=str(refused)))
