@@ -27,6 +27,8 @@ nox.options.error_on_missing_interpreters = True
 
 # What verdicts and tests are made with; pyproject.toml has the ranges that work.
 PINNED = ("torch==2.13.*", "triton==3.7.1")
+# What the interpreter knows from inside: a session for each of them.
+TRITONS = ("3.6", "3.7", "3.8", "3.9")
 # mypy sees Any from these, so linting does not install them.
 STUBLESS = ("landlock", "pyseccomp", "torch", "triton")
 
@@ -107,8 +109,20 @@ def margins(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Time the judge, stage by stage, over every template and every candidate."""
+    """Time the judge, stage by stage, and its interpreter beside the one that Triton ships."""
     run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())
+    run_in_environment(session, "-m", "verify.triton_cpu.bench")
+
+
+@nox.session
+@nox.parametrize("version", TRITONS, ids=TRITONS)
+def triton(session: nox.Session, version: str) -> None:
+    """Ask the interpreter for its known answers under another Triton, and test it: `nox -s "triton(3.8)"`."""
+    session.install("torch==2.13.*", "--editable", ".[dev]")
+    # Alone and last: PyTorch's wheels for CUDA ask for one Triton, and nothing here needs that one.
+    session.install("--no-deps", f"triton=={version}.*")
+    session.run("python", "-m", "verify", "selftest")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/verify/triton_cpu"]))
 
 
 @nox.session(venv_backend="none", requires=["environment"])

@@ -19,8 +19,9 @@ import triton
 from verify.triton_cpu import private
 from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
-from verify.triton_cpu.buffers import Buffer, Location
+from verify.triton_cpu.buffers import Buffer
 from verify.triton_cpu.builder import NotTogether
+from verify.triton_cpu.events import Location
 from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
@@ -167,8 +168,10 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
         "math": math,
     }
     exec(compile(source, name, "exec"), namespace)
-    kernels = {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
     defined = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    kernels = {  # only what is defined here: `largest = tl.max` gives one of Triton's another name
+        key: value for key, value in namespace.items() if isinstance(value, JITFunction) and key in defined
+    }
     for key, kernel in kernels.items():
         _check_captured(key, kernel, defined[key])
     return kernels
@@ -312,9 +315,10 @@ def run_launch(
                     conflicts=conflicts,
                     noted=schedule.noted if revocable else None,
                     revocable=revocable,
+                    parameters=_parameters(arguments),
                 )
                 work = Work()
-                layer.builder.begin(arena, work, grid)
+                layer.builder.begin(arena, work, grid, overflow=conflicts)
                 try:
                     if together and not schedule.alone:
                         schedule.run(layer.builder, arena, twin)
@@ -352,3 +356,12 @@ def _revocable(arguments: Mapping[str, Argument]) -> bool:
     for value in arguments.values():
         buffers += value.buffers if isinstance(value, Prepared) else ()
     return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)
+
+
+def _parameters(arguments: Mapping[str, Argument]) -> dict[str, str]:
+    """Names of buffers -> the kernel's parameters that point into them, as one text."""
+    names: dict[str, list[str]] = {}
+    for key, value in arguments.items():
+        if isinstance(value, PointerArg):
+            names.setdefault(value.buffer.name, []).append(key)
+    return {buffer: ", ".join(keys) for buffer, keys in names.items()}

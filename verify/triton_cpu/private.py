@@ -16,6 +16,12 @@ from types import ModuleType
 from typing import Any
 
 import triton
+
+# isort: split
+from verify.triton_cpu.version import SUPPORTED, VERSION
+from verify.triton_cpu.version import supported as _knows
+
+# isort: split
 import triton.compiler.code_generator  # binds builtin_min and builtin_max when imported: before any patch
 import triton.language as tl
 import triton.language.math as tl_math
@@ -30,6 +36,7 @@ from triton.runtime.jit import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 __all__ = [
+    "DOT_PRECISIONS",
     "SUPPORTED",
     "VERSION",
     "Autotuner",
@@ -48,6 +55,7 @@ __all__ = [
     "captured_source",
     "clear_compiled",
     "compile_options",
+    "compiler_operations",
     "constexpr_parameters",
     "core",
     "default_precision",
@@ -80,12 +88,13 @@ __all__ = [
     "unwrapped",
 ]
 
-VERSION: tuple[int, int] = tuple(int(part) for part in triton.__version__.split("+")[0].split(".")[:2])  # type: ignore[assignment]
-SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
-
 InterpreterBuilder = stock.InterpreterBuilder
 InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
+
+
+DOT_PRECISIONS: tuple[str, ...] = ("tf32", "tf32x3", "ieee", "bf16x3", "bf16x6")
+"""Input precisions that NVIDIA's compiler takes for a dot of float32; the stock interpreter knows three."""
 
 
 def stock_interpreter_is_on() -> bool:
@@ -95,7 +104,7 @@ def stock_interpreter_is_on() -> bool:
 
 def supported() -> bool:
     """Whether the installed Triton is one this layer was written against."""
-    return SUPPORTED[0] <= VERSION <= SUPPORTED[1]
+    return _knows(VERSION)
 
 
 def is_builtin(value: object) -> bool:
@@ -109,6 +118,11 @@ def unwrapped(builtin: Callable[..., Any]) -> Callable[..., Any]:
     """The function under Triton's check that `_semantic` was given."""
     inner = getattr(builtin, "__wrapped__", builtin)
     return inner if callable(inner) else builtin
+
+
+def compiler_operations() -> tuple[str, ...]:
+    """Names of the operations that the compiler's builder has: create_load, create_dot_scaled, ..."""
+    return tuple(name for name in dir(ir.builder) if name.startswith("create_"))
 
 
 def patch_owners() -> tuple[object, ...]:

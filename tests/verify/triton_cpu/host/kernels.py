@@ -65,6 +65,16 @@ def from_table(table, out, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def chosen(parts, out, BLOCK: tl.constexpr):
+    row = tl.arange(0, 2)
+    pointer = tl.where(row == 0, parts[0], parts[1])
+    at = tl.arange(0, BLOCK)
+    tile = tl.load(pointer[:, None] + at[None, :], mask=at[None, :] < BLOCK, other=0.0)
+    tl.store(out + row[:, None] * BLOCK + at[None, :], tile * 2)
+    tl.store(pointer, -1.0)
+
+
+@triton.jit
 def captured(x, index, out, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     chosen = gather(tl.load(x + at), tl.load(index + at), 0)

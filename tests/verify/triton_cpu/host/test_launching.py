@@ -122,7 +122,16 @@ def test_a_table_of_addresses_leads_to_the_tensors_that_gave_them() -> None:
         assert out.tolist() == [1.0] * 4 + [2.0] * 4 + [3.0] * 4
         assert host.events == ()
         kernels.from_table[(1,)](table + 8, out, BLOCK=4)
-    assert [(event.kind, event.count) for event in host.events] == [("out-of-bounds load", 2)]
+    assert [(event.kind, event.count) for event in host.events] == [("unknown pointer", 2)]
+
+
+def test_pointers_chosen_lane_by_lane_reach_each_their_own_tensor() -> None:
+    with attach() as host:
+        x, y, out = torch.ones(4), torch.full((4,), 2.0), torch.empty(2, 4)
+        kernels.chosen[(1,)]((x, y), out, BLOCK=4)
+    assert out.tolist() == [[2.0] * 4, [4.0] * 4]
+    assert (x.tolist(), y.tolist()) == ([-1.0, 1.0, 1.0, 1.0], [-1.0, 2.0, 2.0, 2.0])
+    assert host.events == ()
 
 
 def test_names_captured_before_the_attachment_work() -> None:

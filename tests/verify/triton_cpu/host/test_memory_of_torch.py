@@ -127,7 +127,7 @@ def test_two_arguments_of_one_storage_share_what_is_known_of_their_programs() ->
     with attach() as host:
         memory = torch.ones(9)
         kernels.between[(2,)](memory[:8], memory[1:], BLOCK=4)
-    assert {event.kind for event in host.events} == {"conflict between programs"}
+    assert {event.kind for event in host.events} == {"read-write conflict"}
     with attach() as host:
         memory = torch.ones(16)
         kernels.between[(2,)](memory[:8], memory[8:], BLOCK=4)
