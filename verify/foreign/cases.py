@@ -206,16 +206,13 @@ def memory_notes(ran: Ran, label: str) -> list[Note]:
         rule = EVENT_RULES.get(event.kind)
         if rule is None:
             continue
-        where = (
-            f"{event.kernel} ({event.file}:{event.line})" if event.file else f"{event.kernel}:{event.line}"
-        )
-        buffer = f" of {event.buffer}" if event.buffer else ""
-        notes.append(
-            Note(
-                rule=rule,
-                case=label,
-                message=f"{where}: {event.kind}{buffer}, first at element {event.offset} by program "
-                f"{event.program}; {EXPECTED[event.kind]}",
-            )
-        )
+        where = f"{event.kernel} ({event.file}:{event.line})"
+        text = f"{where}: {event.kind}" + (f" of {event.buffer}" if event.buffer else "")
+        if event.program is not None:
+            text += f", first at element {event.offset} by program {event.program}"
+        if event.other_program is not None:
+            text += f", after program {event.other_program}"
+        if event.other_line:
+            text += f" in line {event.other_line}"
+        notes.append(Note(rule=rule, case=label, message=f"{text}; {EXPECTED[event.kind]}"))
     return notes

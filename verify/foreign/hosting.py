@@ -17,7 +17,8 @@ from verify.triton_cpu.private import Autotuner
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something wrong with memory: `file` and `line` in the library, `offset` in elements of `buffer`, an
-    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program.
+    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program. Where two
+    accesses are involved, `other_line` and `other_program` are those of the other.
     """
 
     kind: str
@@ -27,6 +28,8 @@ class Event:
     buffer: str = ""
     offset: int = 0
     program: tuple[int, int, int] | None = None
+    other_line: int = 0
+    other_program: tuple[int, int, int] | None = None
 
 
 @dataclass(kw_only=True)
@@ -111,9 +114,11 @@ def _collect(watch: Watch, host: Host) -> None:
             kernel=event.kernel,
             file=files.get(event.kernel, ""),
             line=event.line,
-            buffer=event.buffer,
+            buffer=event.argument or event.buffer,
             offset=event.offset,
             program=event.program,
+            other_line=event.other_line,
+            other_program=event.other_program,
         )
         for event in host.events
     ]
