@@ -17,8 +17,8 @@ from verify.triton_cpu.private import Autotuner
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something wrong with memory: `file` and `line` in the library, `offset` in elements of `buffer`, an
-    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program. Where two
-    accesses are involved, `other_line` and `other_program` are those of the other.
+    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program. Where
+    two accesses are involved, `other_line` and `other_program` are those of the other.
     """
 
     kind: str
