@@ -5,8 +5,8 @@ met once, whatever the other axes do. The first and the last index of every axis
 that is where tiles are ragged or alone; the first and the last program stand for themselves. The other
 weights are calibrated (Deville and Särndal 1992, "Calibration Estimators in Survey Sampling", JASA 87): of
 all weights that are exact for a cost which is a sum over axes of a constant, a slope, and what the first and
-the last index add, those nearest to equal ones. So causal attention, whose work grows with the tile, and
-ragged tails are counted exactly from a handful of programs.
+the last index add (and two last ones together), those nearest to equal ones. So causal attention, whose work
+grows with the tile, and ragged tails are counted exactly from a handful of programs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,8 @@ def digits_of(size: int, sizes: Iterable[int]) -> Axis:
 
 
 def draw_sample(axes: Sequence[Axis], count: int, seed: int) -> Sample:
-    """At most `count` programs of the grid with these axes (x, y, z); all of them where there are no more.
+    """At most `count` programs of the grid with these axes (x, y, z); all of them where there are not twice
+    as many.
 
     The first and the last program are always there, with weight 1: whatever the axes mean, they bound what
     the grid touches, and the last one is where every axis is ragged. A pure function of its arguments. Raises
@@ -69,7 +70,7 @@ def draw_sample(axes: Sequence[Axis], count: int, seed: int) -> Sample:
     total = math.prod(sizes)
     if total < 1 or count < 8:
         raise ValueError(f"expected a grid with programs and at least 8 samples, got {axes} and {count}")
-    if total <= count:
+    if total <= 2 * count:  # a sample would save little, and may miss something
         return Sample(numbers=tuple(range(total)), weights=(1.0,) * total, complete=True)
     points, weights = _best_draw(sizes, count - 2, seed)
     weight_of = {0: 1.0, total - 1: 1.0}
@@ -155,6 +156,12 @@ def _calibrated(points: Array, sizes: Sequence[int]) -> tuple[Array, bool]:
             rows.append(index / (size - 1))
             wanted.append(total / 2.0 - 1.0)
         budget -= short
+    for one, other in combinations(order, 2):  # where two axes are ragged at once
+        both = (points[:, one] == sizes[one] - 1) & (points[:, other] == sizes[other] - 1)
+        if budget > 0 and both.any() and sizes[one] > 1 and sizes[other] > 1:
+            rows.append(both.astype(np.float64))
+            wanted.append(total / (sizes[one] * sizes[other]) - 1.0)
+            budget -= 1
     basis = np.stack(rows)
     correction, *_ = np.linalg.lstsq(basis, np.asarray(wanted) - basis @ equal, rcond=None)
     weights: Array = equal + correction

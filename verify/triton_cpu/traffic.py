@@ -223,11 +223,12 @@ class Traffic:
         }
 
     def finished(
-        self, programs: Sequence[tuple[float, Mapping[str, tuple[int, int, int, int]]]]
+        self, programs: Sequence[tuple[float, Mapping[str, tuple[int, int, int, int]]]], *, complete: bool
     ) -> tuple[ArgumentCounts, ...]:
         """Counts by argument over the whole grid, from the weight and `argument_bytes` of each program.
 
-        Unique bytes are the union over programs where all of them ran, else the smaller of two bounds.
+        Unique bytes are the union over programs where all of them ran (`complete`), else the smaller of two
+        bounds, for which the recorder must be `boxed`.
         """
         rows = []
         for pair in self._pairs:
@@ -239,8 +240,8 @@ class Traffic:
                     view_bytes=self._views[name].nbytes,
                     bytes_loaded=round(sums[0]),
                     bytes_stored=round(sums[1]),
-                    unique_loaded=_unique(pair[0], sums[2]),
-                    unique_stored=_unique(pair[1], sums[3]),
+                    unique_loaded=_unique(pair[0], sums[2], complete),
+                    unique_stored=_unique(pair[1], sums[3], complete),
                 )
             )
         return tuple(rows)
@@ -249,7 +250,7 @@ class Traffic:
         return (touched for pair in self._pairs for touched in pair)
 
 
-def _unique(touched: Touched, added_up: float) -> int:
-    if touched.box is None:
+def _unique(touched: Touched, added_up: float, complete: bool) -> int:
+    if complete or touched.box is None:
         return touched.union
     return min(round(added_up), touched.box.nbytes())
