@@ -27,6 +27,8 @@ nox.options.error_on_missing_interpreters = True
 
 # What verdicts and tests are made with; pyproject.toml has the ranges that work.
 PINNED = ("torch==2.13.*", "triton==3.7.1")
+# What the interpreter knows from inside: a session for each of them.
+TRITONS = ("3.6", "3.7", "3.8", "3.9")
 # mypy sees Any from these, so linting does not install them.
 STUBLESS = ("landlock", "pyseccomp", "torch", "triton")
 
@@ -42,8 +44,12 @@ def run_in_environment(session: nox.Session, *arguments: str) -> None:
 
     nox keeps one environment per session; torch is too large to have six times.
     """
-    python = Path(session.cache_dir).parent / "environment" / "bin" / "python"
-    session.run(str(python), *arguments, external=True)
+    session.run(environment_python(session), *arguments, external=True)
+
+
+def environment_python(session: nox.Session) -> str:
+    """Absolute path of the `environment` session's interpreter; not resolved, or it would leave the venv."""
+    return str((Path(session.cache_dir).parent / "environment" / "bin" / "python").absolute())
 
 
 def judged_folders() -> list[str]:
@@ -101,8 +107,34 @@ def margins(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Time the judge, stage by stage, over every template and every candidate."""
+    """Time the judge, stage by stage, and its interpreter beside the one that Triton ships."""
     run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())
+    run_in_environment(session, "-m", "verify.triton_cpu.bench")
+
+
+@nox.session
+@nox.parametrize("version", TRITONS, ids=TRITONS)
+def triton(session: nox.Session, version: str) -> None:
+    """Ask the interpreter for its known answers under another Triton, and test it: `nox -s "triton(3.8)"`."""
+    session.install("torch==2.13.*", "--editable", ".[dev]")
+    # Alone and last: PyTorch's wheels for CUDA ask for one Triton, and nothing here needs that one.
+    session.install("--no-deps", f"triton=={version}.*")
+    session.run("python", "-m", "verify", "selftest")
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests/verify/triton_cpu"]))
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def fla(session: nox.Session) -> None:
+    """Run fla's own tests without a GPU: `nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]`."""
+    if not session.posargs:
+        session.error("expected the path of a checkout: nox -s fla -- PATH_TO_CHECKOUT [pytest arguments]")
+    checkout, *arguments = session.posargs
+    python = environment_python(session)
+    session.run(python, "-m", "pip", "install", "--quiet", "einops", "transformers", external=True)
+    session.chdir(checkout)  # fla is imported from there, not from an installed package
+    clamps = ("--triton-cpu-max-t", "128", "--triton-cpu-cases", "1", "--triton-cpu-limit", "120")
+    folders = () if any("test" in one for one in arguments) else ("tests/ops", "tests/modules")
+    session.run(python, "-m", "pytest", "-q", "--triton-cpu", *clamps, *arguments, *folders, external=True)
 
 
 @nox.session(venv_backend="none", requires=["environment"])

@@ -48,7 +48,7 @@ BUILTINS = (
     "ValueError",
 )
 WRAPPER_BYTECODES = 500_000
-DEFINITION_LINES = 50_000
+DEFINITION_LINES = 250_000
 """Steps that one call may take. Counted, so that a verdict does not depend on speed."""
 
 

@@ -1,4 +1,4 @@
-"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh, roofline.
+"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh, roofline, selftest.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -363,6 +363,26 @@ def refresh(
     codes = {None: INFRASTRUCTURE, "rejected": REJECTED, "incomplete": SKIPPED}
     worst = next((code for outcome, code in codes.items() if outcome in outcomes), OK)
     raise Stop(worst, refresh_sentence(results))
+
+
+@app.command()
+@guarded
+def selftest() -> None:
+    """Does the interpreter compute what a device computes, under the Triton that is installed?"""
+    from verify.triton_cpu import selftest as known
+    from verify.triton_cpu.version import VERSION
+
+    failures = known.run()
+    for failure in failures:
+        print(failure)
+    name = ".".join(map(str, VERSION))
+    if failures:
+        raise Stop(
+            INFRASTRUCTURE,
+            f"{len(failures)} of {len(known.CHECKS)} known answers are wrong under Triton {name}: this "
+            "interpreter judges no kernel",
+        )
+    print(f"{len(known.CHECKS)} known answers are right under Triton {name}")
 
 
 app.command()(roofline)

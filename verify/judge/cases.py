@@ -12,7 +12,7 @@ from typing import Literal
 
 from verify.judge.random import Stream
 from verify.seeds import derive
-from verify.source.contract import HEADS, DimRule, Spec
+from verify.source.contract import HEADS, TIME, DimRule, Spec
 
 LayoutKind = Literal["dense", "transposed", "gapped"]
 CotangentKind = Literal["random", "one_hot", "expanded", "transposed", "zero"]
@@ -22,6 +22,9 @@ StateKind = Literal["zero", "random"]
 PRIMES = (13, 37, 61)
 AWKWARD = (1, 3, 5, 20, 33, 36, 65, 100)
 LONG = 521
+FAR, FAR_SPREAD = 4100, 200
+"""The longest run has FAR tokens or up to FAR_SPREAD - 1 more: beyond 4096, the first timed length."""
+
 SHAPES = ({"B": 4, "T": 4096, "H": 16, "D": 64}, {"B": 2, "T": 8192, "H": 16, "D": 128})
 """The reference shapes (D stands for K, V and D)."""
 
@@ -51,6 +54,11 @@ class Case:
     @property
     def size_map(self) -> dict[str, int]:
         return dict(self.sizes)
+
+    @property
+    def far(self) -> bool:
+        """Is it about what happens only after thousands of tokens?"""
+        return self.size_map[TIME] >= FAR
 
     @property
     def label(self) -> str:
@@ -91,6 +99,7 @@ def enumerate_groups(
             planner.tunings(),
             planner.long(),
             planner.free_draws(),
+            planner.far(),
         ]
     return tuple(group for group in groups if group.cases)
 
@@ -291,6 +300,22 @@ class Planner:
                 for index in range(8)
             ),
         )
+
+    def far(self) -> Group:
+        """One run per dtype over thousands of tokens, without decay, at lengths that nobody knows.
+
+        What kernels do only that far back, or only in a sequence that long, shows nowhere else: float32 shows
+        small differences, and bfloat16 is what runs when it matters. Features are few, since a definition may
+        hold a tensor of T x T x K elements, but not so few that chunks whose length depends on them (as those
+        of the delta rule do) become many.
+        """
+        cases = []
+        for dtype in (dtype for dtype in ("bfloat16", "float32") if dtype in self.spec.dtypes):
+            length = FAR + self.stream.below(FAR_SPREAD)
+            features = {name: 8 + self.stream.below(8) for name in ("K", "V", "D")}
+            sizes = self.sizes(B=1, T=length, H=1, **features)
+            cases.append(Case(sizes=sizes, dtype=dtype, gate="none"))
+        return Group(name="far", cases=tuple(cases))
 
 
 def usual_sizes(spec: Spec, chosen: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

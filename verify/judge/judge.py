@@ -52,7 +52,7 @@ EVIDENCE = {
 REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "PRP", "MEM", "SUB", "CMP", "THR")
 """The stages that admission asks for; none may be skipped."""
 
-WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=120.0)
+WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=300.0)
 COMPILE_LIMITS = Limits(memory_bytes=8 << 30, seconds=COMPILE_SECONDS)
 
 

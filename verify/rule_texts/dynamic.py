@@ -352,10 +352,32 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
     (
         "MEM-CONFLICT",
         "Two writers of one element",
-        "No two programs or lanes write different values to an element, or read what another writes.",
+        (
+            "No two programs or lanes write different values to an element, or read what another writes; "
+            "none stores plainly what others change atomically."
+        ),
         "The result depends on the order of programs.",
         "Give each element one owner; reduce in a second kernel.",
         "d_k written by programs (0,0) and (0,1)",
+    ),
+    (
+        "MEM-HAZARD",
+        "An element reached by two threads without a barrier",
+        (
+            "What one lane of a block stored, another lane of the same program reads or overwrites only "
+            "after tl.debug_barrier()."
+        ),
+        "Lanes are threads, and a store is visible to other threads at a barrier only.",
+        "Keep the values in registers (tl.trans, tl.gather, a reduction), or put a barrier between.",
+        "tl.store(x_ptr + at, value); y = tl.load(x_ptr + at - 1)",
+    ),
+    (
+        "MEM-OVERFLOW",
+        "An offset that does not fit int32",
+        "No address depends on int32 arithmetic that wrapped.",
+        "Beyond 2**31 elements the offset turns negative, or points to other data of that tensor.",
+        "Widen before multiplying: tl.program_id(0).to(tl.int64) * stride.",
+        "x_ptr + row * stride, with row * stride = 2,800,000,000",
     ),
     (
         "MEM-GUARD",

@@ -10,6 +10,7 @@ import numpy as np
 
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.handles import Array, Handle, format_of
+from verify.triton_cpu.overflow import Exact
 
 _NO_ADDRESSES = "expected pointers to be used for loads and stores, got a cast between a pointer and a number"
 
@@ -73,18 +74,30 @@ class Work:
 
 
 def rounded(data: Array, dtype: Any) -> Handle:
-    """A float result in `dtype`: bfloat16 is rounded here, the others were rounded by NumPy."""
-    return Handle(numerics.round_bfloat16(data) if dtype.name == "bf16" else data, dtype)
+    """A float result in `dtype`: bfloat16 is rounded here, the others were rounded by NumPy.
+
+    Raises TypeError for float8, of which a handle holds the bits and with which no device calculates.
+    """
+    name = dtype.name
+    if name == "bf16":
+        data = numerics.round_bfloat16(data)
+    elif name in numerics.FLOAT8:
+        raise TypeError(_no_arithmetic(name))
+    return Handle(data, dtype)
+
+
+def _no_arithmetic(name: str) -> str:
+    return (
+        f"expected arithmetic in a wider type, got {name}, which does not compile. Devices convert float8 "
+        "and multiply it in tl.dot; for anything else write .to(tl.float32) first"
+    )
 
 
 def _float_binary(operation: Callable[[Array, Array], Array]) -> Method:
     def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
         data = operation(lhs.data, rhs.data)
         self.work.elementwise_flops += self.work.lanes(data)
-        dtype = lhs.dtype
-        if dtype.name == "bf16":
-            data = numerics.round_bfloat16(data)
-        return Handle(data, dtype)
+        return rounded(data, lhs.dtype)
 
     return method
 
@@ -96,9 +109,28 @@ def _integer_binary(operation: Callable[[Array, Array], Array]) -> Method:
             return Handle(
                 (operation(left.astype(np.int8), right.astype(np.int8)) & 1).astype(np.bool_), lhs.dtype
             )
-        return Handle(operation(left, right), lhs.dtype)
+        data = operation(left, right)
+        self.exact.check(operation, left, right, data)
+        return Handle(data, lhs.dtype)
 
     return method
+
+
+def _extreme(operation: Callable[[Array, Array], Array]) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        data = operation(lhs.data, rhs.data)
+        self.exact.follow(operation, data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype)
+
+    return method
+
+
+def _shift_left(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+    left, right = lhs.data, rhs.data
+    data = np.left_shift(left, right)
+    if left.dtype.kind == "i":
+        self.exact.check(np.multiply, left, np.left_shift(np.int64(1), right.astype(np.int64)), data)
+    return Handle(data, lhs.dtype)
 
 
 def _bits_binary(operation: Callable[[Array, Array], Array]) -> Method:
@@ -116,8 +148,20 @@ def _comparison(operation: Callable[[Array, Array], Array], *, negate: bool = Fa
     return method
 
 
-def _ordered_not_equal(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
-    return Handle((lhs.data < rhs.data) | (lhs.data > rhs.data), private.tl.int1)
+def _float_comparison(operation: Callable[[Array, Array], Array], *, negate: bool = False) -> Method:
+    compare = _comparison(operation, negate=negate)
+
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        if lhs.dtype.name in numerics.FLOAT8:
+            raise TypeError(_no_arithmetic(lhs.dtype.name))
+        return compare(self, lhs, rhs)
+
+    return method
+
+
+def _ordered_not_equal(left: Array, right: Array) -> Array:
+    differ: Array = (left < right) | (left > right)
+    return differ
 
 
 def _transcendental(operation: Callable[[Array], Array]) -> Method:
@@ -154,7 +198,9 @@ def _divide_towards_zero(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
     left, right = lhs.data, rhs.data
     if left.dtype.kind == "u":
         return Handle(left // right, lhs.dtype)
-    return Handle((left - np.fmod(left, right)) // right, lhs.dtype)
+    data = (left - np.fmod(left, right)) // right
+    self.exact.follow(lambda x, y: (x - np.fmod(x, y)) // y, data, left, right)
+    return Handle(data, lhs.dtype)
 
 
 def _reciprocal_root(data: Array) -> Array:
@@ -165,6 +211,8 @@ class Elementwise:
     """Arithmetic half of the builder; every method maps handles of one shape to a handle of that shape."""
 
     work: Work
+    exact = Exact(None)
+    """Follows integers that wrapped."""
 
     create_fadd = _float_binary(np.add)
     create_fsub = _float_binary(np.subtract)
@@ -201,30 +249,30 @@ class Elementwise:
     create_and = _bits_binary(np.bitwise_and)
     create_or = _bits_binary(np.bitwise_or)
     create_xor = _bits_binary(np.bitwise_xor)
-    create_shl = _bits_binary(np.left_shift)
+    create_shl = _shift_left
     create_lshr = _shift_right("u")
     create_ashr = _shift_right("i")
-    create_minsi = create_minui = _bits_binary(np.minimum)
-    create_maxsi = create_maxui = _bits_binary(np.maximum)
+    create_minsi = create_minui = _extreme(np.minimum)
+    create_maxsi = create_maxui = _extreme(np.maximum)
 
     create_icmpSLE = create_icmpULE = _comparison(np.less_equal)
     create_icmpSLT = create_icmpULT = _comparison(np.less)
     create_icmpSGE = create_icmpUGE = _comparison(np.greater_equal)
     create_icmpSGT = create_icmpUGT = _comparison(np.greater)
-    create_icmpEQ = create_fcmpOEQ = _comparison(np.equal)
-    create_icmpNE = create_fcmpUNE = _comparison(np.not_equal)
-    create_fcmpOLT = _comparison(np.less)
-    create_fcmpOLE = _comparison(np.less_equal)
-    create_fcmpOGT = _comparison(np.greater)
-    create_fcmpOGE = _comparison(np.greater_equal)
-    create_fcmpULT = _comparison(np.greater_equal, negate=True)
-    create_fcmpULE = _comparison(np.greater, negate=True)
-    create_fcmpUGT = _comparison(np.less_equal, negate=True)
-    create_fcmpUGE = _comparison(np.less, negate=True)
-    create_fcmpONE = _ordered_not_equal
-
-    def create_fcmpUEQ(self, lhs: Handle, rhs: Handle) -> Handle:
-        return Handle(np.logical_not(_ordered_not_equal(self, lhs, rhs).data), private.tl.int1)
+    create_icmpEQ = _comparison(np.equal)
+    create_icmpNE = _comparison(np.not_equal)
+    create_fcmpOEQ = _float_comparison(np.equal)
+    create_fcmpUNE = _float_comparison(np.not_equal)
+    create_fcmpOLT = _float_comparison(np.less)
+    create_fcmpOLE = _float_comparison(np.less_equal)
+    create_fcmpOGT = _float_comparison(np.greater)
+    create_fcmpOGE = _float_comparison(np.greater_equal)
+    create_fcmpULT = _float_comparison(np.greater_equal, negate=True)
+    create_fcmpULE = _float_comparison(np.greater, negate=True)
+    create_fcmpUGT = _float_comparison(np.less_equal, negate=True)
+    create_fcmpUGE = _float_comparison(np.less, negate=True)
+    create_fcmpONE = _float_comparison(_ordered_not_equal)
+    create_fcmpUEQ = _float_comparison(_ordered_not_equal, negate=True)
 
     def create_iabs(self, arg: Handle) -> Handle:
         return Handle(np.abs(arg.data), arg.dtype)
@@ -242,11 +290,17 @@ class Elementwise:
         else:
             data = np.fmin(np.fmax(arg.data, low.data), high.data)
         self.work.elementwise_flops += 2 * self.work.lanes(data)
-        return Handle(data, arg.dtype)
+        return rounded(data, arg.dtype)
 
     def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
         buffer = lhs.buffer if lhs.buffer is rhs.buffer else None
-        return Handle(np.where(condition.data, lhs.data, rhs.data), lhs.dtype, buffer)
+
+        def chosen(left: Array, right: Array) -> Array:
+            return np.where(condition.data, left, right)
+
+        data = chosen(lhs.data, rhs.data)
+        self.exact.follow(chosen, data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype, buffer)
 
     # -- conversions -----------------------------------------------------------------------------------------
 
@@ -278,7 +332,10 @@ class Elementwise:
         data = source.data
         if not signed and data.dtype.kind == "i":
             data = data.view(f"u{data.dtype.itemsize}")
-        return Handle(data.astype(format_of(target).compute, copy=False), target.scalar)
+        cast = data.astype(format_of(target).compute, copy=False)
+        if cast is not data and cast.dtype.kind == "i":
+            self.exact.follow(lambda exact: exact, cast, data)
+        return Handle(cast, target.scalar)
 
     def create_fp_to_fp(self, source: Handle, target: Any, rounding: object) -> Handle:
         scalar = target.scalar

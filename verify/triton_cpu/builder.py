@@ -14,12 +14,11 @@ import numpy as np
 
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.arithmetic import Elementwise, Work, rounded
+from verify.triton_cpu.blocks import Blocks
 from verify.triton_cpu.handles import (
     ADDRESS,
     FORMATS,
     Array,
-    BlockPointer,
-    Descriptor,
     Handle,
     collapsed,
     format_of,
@@ -28,7 +27,9 @@ from verify.triton_cpu.handles import (
 )
 from verify.triton_cpu.libdevice import call_device_function
 from verify.triton_cpu.memory import Arena, Memory
+from verify.triton_cpu.overflow import Exact
 from verify.triton_cpu.private import tl
+from verify.triton_cpu.ptx import run_inline
 
 _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
     "add": np.add,
@@ -78,13 +79,15 @@ def _constant(name: str) -> Callable[[Any, Any], Handle]:
     return method
 
 
-class Builder(Elementwise, private.InterpreterBuilder):
+class Builder(Elementwise, Blocks, private.InterpreterBuilder):
     """One per process; `begin` points it at the arena and the work counts of a launch."""
 
     def __init__(self) -> None:
         super().__init__()
         # Overflow checks are a debug feature of the compiler; a device runs without them.
-        self.options = private.InterpreterOptions(sanitize_overflow=False)
+        self.options = private.InterpreterOptions(
+            sanitize_overflow=False, allowed_dot_input_precisions=private.DOT_PRECISIONS
+        )
         self.codegen_fns = {"convert_custom_types": _convert_custom_types, "min_dot_size": _min_dot_size}
         self.memory: Memory = Arena()
         self.work = Work()
@@ -95,9 +98,15 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.way = 0
         """Hash of all decisions that the group has come to: groups of one way could be one group."""
         self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
+        self.group = object()
+        """Another one whenever other programs start."""
 
-    def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
+    def begin(
+        self, memory: Memory, work: Work, grid: tuple[int, int, int], *, overflow: bool = False
+    ) -> None:
+        """`overflow` follows offsets that wrap."""
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
+        self.exact = Exact(memory if overflow else None)
 
     def begin_group(self, numbers: Array) -> None:
         """The programs that run from now on, as one: `numbers` (p,) count with x fastest."""
@@ -105,9 +114,11 @@ class Builder(Elementwise, private.InterpreterBuilder):
         axes = (numbers % width, numbers // width % height, numbers // (width * height))
         x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
         self._program_ids = (x, y, z)
+        self.group = object()
         self.programs = self.work.programs = len(numbers)
         self.way = 0
         self.memory.begin_group(numbers)
+        self.exact.clear()
 
     def decided(self, data: Array) -> Any:
         """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
@@ -168,6 +179,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
         dtype = pointers.dtype.element_ty
         form = FORMATS.get(dtype.name, ADDRESS)
+        self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
         work.loads += self.programs
         work.bytes_loaded += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -177,6 +189,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
         form = format_of(value.dtype)
+        self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
         work.stores += self.programs
         work.bytes_stored += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -199,7 +212,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def create_addptr(self, pointer: Handle, offset: Handle) -> Handle:
         form = FORMATS.get(pointer.dtype.element_ty.name, ADDRESS)
         steps = offset.data if offset.data.dtype.kind == "i" else offset.data.astype(np.int64)
-        return Handle(pointer.data + steps * np.int64(form.raw.itemsize), pointer.dtype, pointer.buffer)
+        size = np.int64(form.raw.itemsize)
+        data = pointer.data + steps * size
+        self.exact.follow(lambda start, step: start + step * size, data, pointer.data, offset.data)
+        return Handle(data, pointer.dtype, pointer.buffer)
 
     def _alone(self, what: str) -> None:
         """An operation whose result depends on which program comes first: they run one after another."""
@@ -217,6 +233,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self._alone("atomic operations")
         name = private.atomic_name(operation)
         form, combine = format_of(value.dtype), _ATOMICS[name]
+        self.exact.access(pointers.data, mask.data, pointers.buffer, form.raw.itemsize)
         if name == "fadd":
             self._atomic_place(value.dtype)
         self.work.stores += 1
@@ -233,6 +250,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
             pointers.buffer,
             raw,
             poison=form.poison,
+            what=name,
         )
         return Handle(form.decode(old), value.dtype)
 
@@ -249,6 +267,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
             pointers.buffer,
             _exchange_if_equal,
             poison=form.poison,
+            what="cas",
         )
         self.work.stores += 1
         return Handle(form.decode(old), value.dtype)
@@ -258,60 +277,6 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def create_atomic_store(self, pointers: Handle, value: Handle, mask: Handle, *_semantics: Any) -> None:
         self._store(pointers, value, mask.data)
-
-    # -- block pointers and descriptors ----------------------------------------------------------------------
-
-    def create_make_block_ptr(
-        self,
-        base: Handle,
-        shape: Sequence[Handle],
-        strides: Sequence[Handle],
-        offsets: Sequence[Handle],
-        block_shape: Sequence[int],
-        _order: object,
-    ) -> BlockPointer:
-        return BlockPointer(base, shape, strides, offsets, block_shape)
-
-    def create_advance(self, pointer: BlockPointer, steps: Sequence[Handle]) -> BlockPointer:
-        return pointer.advanced(steps)
-
-    def create_tensor_pointer_load(
-        self, pointer: BlockPointer, checked: Sequence[int], padding: object, *_policy: Any
-    ) -> Handle:
-        pointers, mask = pointer.pointers(checked)
-        other = np.full((), np.nan, np.float32) if private.padding_is_nan(padding) else None
-        return self._load(pointers, mask, other)
-
-    def create_tensor_pointer_store(
-        self, pointer: BlockPointer, value: Handle, checked: Sequence[int], *_policy: Any
-    ) -> None:
-        pointers, mask = pointer.pointers(checked)
-        self._store(pointers, value, mask)
-
-    def create_make_tensor_descriptor(
-        self,
-        base: Handle,
-        shape: Sequence[Handle],
-        strides: Sequence[Handle],
-        block_shape: Sequence[int],
-        _signed: bool,
-        padding: object = None,
-        *_options: Any,
-    ) -> Descriptor:
-        return Descriptor(base, shape, strides, block_shape, nan=private.padding_is_nan(padding))
-
-    def create_descriptor_load(
-        self, descriptor: Descriptor, offsets: Sequence[Handle], *_policy: Any
-    ) -> Handle:
-        pointers, mask = descriptor.pointers(offsets)
-        other = np.full((), np.nan, np.float32) if descriptor.nan else None
-        return self._load(pointers, mask, other)
-
-    def create_descriptor_store(
-        self, descriptor: Descriptor, value: Handle, offsets: Sequence[Handle]
-    ) -> None:
-        pointers, mask = descriptor.pointers(offsets)
-        self._store(pointers, value, mask)
 
     # -- shapes ----------------------------------------------------------------------------------------------
 
@@ -328,7 +293,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
         return Handle(arg.data[(slice(None),) * (axis + 1) + (None,)], arg.dtype, arg.buffer)
 
     def create_reshape(self, arg: Handle, shape: Sequence[int], _reorder: bool) -> Handle:
-        return Handle(arg.data.reshape((arg.data.shape[0], *shape)), arg.dtype, arg.buffer)
+        data = arg.data.reshape((arg.data.shape[0], *shape))
+        if not np.may_share_memory(data, arg.data):
+            self.exact.follow(lambda exact: exact.reshape(data.shape), data, arg.data)
+        return Handle(data, arg.dtype, arg.buffer)
 
     def create_trans(self, arg: Handle, order: Sequence[int]) -> Handle:
         return Handle(arg.data.transpose((0, *(axis + 1 for axis in order))), arg.dtype, arg.buffer)
@@ -385,12 +353,35 @@ class Builder(Elementwise, private.InterpreterBuilder):
             result.scalar,
         )
 
+    def create_inline_asm(
+        self,
+        text: str,
+        constraints: str,
+        arguments: Sequence[Handle],
+        results: Sequence[Any],
+        _pure: bool,
+        pack: int,
+    ) -> InlineResults:
+        data = np.broadcast_arrays(*(format_of(x.dtype).encode(x.data) for x in arguments))
+        self.work.elementwise_flops += self.work.lanes(data[0])
+        forms = [format_of(kind) for kind in results]
+        raw = run_inline(text, constraints, data, [form.raw for form in forms], pack)
+        return InlineResults(
+            [
+                Handle(form.decode(values), kind.scalar)
+                for form, values, kind in zip(forms, raw, results, strict=True)
+            ]
+        )
+
     def create_assume(self, condition: Handle) -> None:
         if not condition.data.all():
             raise ValueError("expected the condition of tl.assume to hold, got false")
 
     def create_barrier(self, *_arguments: Any) -> None:
-        """Programs run one instruction at a time over all lanes, so there is nothing to wait for."""
+        """Programs run one instruction at a time over all lanes, so there is nothing to wait for; but what
+        was stored before is visible to every thread after.
+        """
+        self.memory.barrier()
 
     def create_print(self, *_arguments: Any) -> None:
         """Device prints reach no one: a kernel has no channel but its buffers."""
@@ -399,6 +390,16 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def get_cache_policy(self, *_arguments: Any) -> None:
         """Cache hints change no value."""
+
+
+class InlineResults:
+    """The values of one inline assembly, as the compiler's operation shows them."""
+
+    def __init__(self, handles: list[Handle]) -> None:
+        self._handles = handles
+
+    def get_result(self, at: int) -> Handle:
+        return self._handles[at]
 
 
 def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
@@ -415,8 +416,12 @@ def _multiplied_in(operand: Handle, precision: object) -> str:
 def _dot_operand(operand: Handle, precision: object) -> Array:
     if operand.dtype.name in numerics.FLOAT8:
         return numerics.from_float8_bits(operand.data, operand.dtype.name)
-    if operand.dtype.name == "fp32" and private.precision_name(precision) == "tf32":
-        return numerics.round_tf32(operand.data)
+    if operand.dtype.name == "fp32":
+        name = private.precision_name(precision)
+        if name == "tf32":
+            return numerics.round_tf32(operand.data)
+        if name == "bf16x3":
+            return numerics.round_bfloat16_pair(operand.data)
     return operand.data.astype(np.float32, copy=False)
 
 
@@ -440,9 +445,12 @@ def _refusing(name: str) -> Callable[..., Any]:
 
 
 def _close_inherited() -> None:
-    """No operation of the stock interpreter stays reachable: what is not defined here refuses."""
-    for name in dir(private.InterpreterBuilder):
-        ours = any(name in vars(owner) for owner in (Builder, Elementwise))
+    """No operation of the stock interpreter stays reachable: what is not defined here refuses.
+
+    So does what only the compiler's builder has, which a kernel would otherwise find missing.
+    """
+    for name in {*dir(private.InterpreterBuilder), *private.compiler_operations()}:
+        ours = any(name in vars(owner) for owner in (Builder, Elementwise, Blocks))
         if name.startswith("create_") and not ours:
             setattr(Builder, name, _refusing(name))
 

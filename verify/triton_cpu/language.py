@@ -47,6 +47,9 @@ class Language:
         self.builder = Builder()
         self.semantic = Semantic(self.builder)
         self.step_limit = 0
+        self.wait_limit = 0
+        self._waited = 0
+        self._waiting: object = None
         self._active = False
         self.schedules = Schedules()
         self._rewritten: dict[int, tuple[JITFunction, Callable[..., Any]]] = {}  # holds the key alive
@@ -165,9 +168,8 @@ class Language:
         """The executable twin of a jit function, in a copy of its namespace; its file and lines are kept."""
         python = private.captured_source(function)
         tree, name = rewritten(*private.source_of(function))
-        namespace = {
-            key: self._replacements.get(id(value), value) for key, value in python.__globals__.items()
-        }
+        visible = {**python.__globals__, **private.enclosed(python)}
+        namespace = {key: self._replacements.get(id(value), value) for key, value in visible.items()}
         namespace.update(self._helpers())
         given = namespace.get("__builtins__", builtins)
         base = given if isinstance(given, dict) else vars(given)
@@ -216,10 +218,16 @@ class Language:
             raise WorkLimitExceeded("loop steps", self.step_limit)
 
     def _while(self, test: Any) -> bool:
-        if self._truth(test):
-            self.count_step()
-            return True
-        return False
+        """A group that stays long in `while` loops may wait for a program that runs after it, forever."""
+        if not self._truth(test):
+            return False
+        self.count_step()
+        group = self.builder.group
+        self._waited = self._waited + 1 if group is self._waiting else 1
+        self._waiting = group
+        if self._waited > self.wait_limit:
+            raise WorkLimitExceeded("steps of a program's while loops", self.wait_limit)
+        return True
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:

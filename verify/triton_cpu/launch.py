@@ -8,7 +8,7 @@ import functools
 import linecache
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import FrameType
 from typing import Any, Literal
@@ -19,8 +19,9 @@ import triton
 from verify.triton_cpu import private
 from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
-from verify.triton_cpu.buffers import Buffer, Location
+from verify.triton_cpu.buffers import Buffer
 from verify.triton_cpu.builder import NotTogether
+from verify.triton_cpu.events import Location
 from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
@@ -31,6 +32,7 @@ __all__ = [
     "Counters",
     "KernelError",
     "PointerArg",
+    "Prepared",
     "WorkLimitExceeded",
     "WorkLimits",
     "load_kernels",
@@ -53,7 +55,20 @@ class PointerArg:
         return self.buffer.base + self.byte_offset
 
 
-Argument = PointerArg | int | float | bool | str | None
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An argument that says by itself what the kernel receives.
+
+    `make` is called once for each launch, while the language is active. `key` tells arguments apart under
+    which a kernel may take other ways; `buffers` are those that it points into.
+    """
+
+    make: Callable[[], Any]
+    key: Hashable = None
+    buffers: tuple[Buffer, ...] = ()
+
+
+Argument = PointerArg | Prepared | int | float | bool | str | None
 Order = Literal["forward", "reverse"] | tuple[int, ...]
 
 
@@ -64,6 +79,8 @@ class WorkLimits:
     launches: int = 4096
     programs: int = 1 << 20
     loop_steps: int = 1 << 22
+    wait_steps: int = 1 << 16
+    """Of one program in `while` loops: it may be waiting for a program that runs after it."""
 
 
 @dataclass(kw_only=True)
@@ -151,8 +168,10 @@ def load_kernels(source: str, name: str) -> dict[str, JITFunction]:
         "math": math,
     }
     exec(compile(source, name, "exec"), namespace)
-    kernels = {key: value for key, value in namespace.items() if isinstance(value, JITFunction)}
     defined = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    kernels = {  # only what is defined here: `largest = tl.max` gives one of Triton's another name
+        key: value for key, value in namespace.items() if isinstance(value, JITFunction) and key in defined
+    }
     for key, kernel in kernels.items():
         _check_captured(key, kernel, defined[key])
     return kernels
@@ -187,6 +206,8 @@ def _import(
 
 
 def _argument(value: Argument, *, constant: bool, fixed: bool) -> Any:
+    if isinstance(value, Prepared):
+        return value.make()
     if isinstance(value, PointerArg):
         dtype = core.pointer_type(TYPES[value.dtype])
         return core.tensor(Handle(np.array([value.address], np.int64), dtype, value.buffer), dtype)
@@ -273,9 +294,11 @@ def run_launch(
     if counters.programs + count > limits.programs:
         raise WorkLimitExceeded("programs", limits.programs)
     constants, fixed = private.constexpr_parameters(kernel), private.fixed_parameters(kernel)
-    schedule = layer.schedules.of(kernel, grid, arguments)
+    plain = {key: value.key if isinstance(value, Prepared) else value for key, value in arguments.items()}
+    schedule = layer.schedules.of(kernel, grid, plain)
     work = Work()
     layer.step_limit = limits.loop_steps - counters.loop_steps
+    layer.wait_limit = limits.wait_steps
     try:
         with layer.active():
             values = {
@@ -292,9 +315,10 @@ def run_launch(
                     conflicts=conflicts,
                     noted=schedule.noted if revocable else None,
                     revocable=revocable,
+                    parameters=_parameters(arguments),
                 )
                 work = Work()
-                layer.builder.begin(arena, work, grid)
+                layer.builder.begin(arena, work, grid, overflow=conflicts)
                 try:
                     if together and not schedule.alone:
                         schedule.run(layer.builder, arena, twin)
@@ -328,6 +352,16 @@ def _programs(count: int, order: Order) -> Iterable[int]:
 
 def _revocable(arguments: Mapping[str, Argument]) -> bool:
     """Whether the launch's memory is small enough to be put back."""
-    return all(
-        value.buffer.nbytes <= LARGEST_KEPT for value in arguments.values() if isinstance(value, PointerArg)
-    )
+    buffers = [value.buffer for value in arguments.values() if isinstance(value, PointerArg)]
+    for value in arguments.values():
+        buffers += value.buffers if isinstance(value, Prepared) else ()
+    return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)
+
+
+def _parameters(arguments: Mapping[str, Argument]) -> dict[str, str]:
+    """Names of buffers -> the kernel's parameters that point into them, as one text."""
+    names: dict[str, list[str]] = {}
+    for key, value in arguments.items():
+        if isinstance(value, PointerArg):
+            names.setdefault(value.buffer.name, []).append(key)
+    return {buffer: ", ".join(keys) for buffer, keys in names.items()}

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from verify.triton_cpu.numerics import fused_multiply_add
+
 Array = npt.NDArray[Any]
 
 
@@ -20,6 +22,17 @@ def _half_away(x: torch.Tensor) -> torch.Tensor:
 
 def _cube_root(x: torch.Tensor) -> torch.Tensor:
     return (torch.sign(x).double() * x.double().abs().pow(1 / 3)).to(x.dtype)
+
+
+def _gamma(x: torch.Tensor) -> torch.Tensor:
+    """By reflection below 1/2: sin(pi x) gives the sign."""
+    wide = x.double()
+    below = torch.pi / (torch.sin(torch.pi * wide) * torch.exp(torch.lgamma(1 - wide)))
+    return torch.where(wide < 0.5, below, torch.exp(torch.lgamma(wide))).to(x.dtype)
+
+
+def _fused(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(fused_multiply_add(x.numpy(), y.numpy(), z.numpy())))
 
 
 _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
@@ -36,6 +49,19 @@ _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
     "sin": torch.sin, "sinh": torch.sinh, "sqrt": torch.sqrt, "tan": torch.tan, "tanh": torch.tanh,
     "trunc": torch.trunc, "fast_exp": torch.exp, "fast_log": torch.log, "fast_tanh": torch.tanh,
     "fast_sin": torch.sin, "fast_cos": torch.cos, "fast_div": torch.div, "fast_pow": torch.pow,
+    "fast_exp10": lambda x: torch.pow(10.0, x), "fast_fdivide": torch.div, "fast_log2": torch.log2,
+    "fast_log10": torch.log10, "fast_tan": torch.tan,
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "rcp": torch.reciprocal,
+    "fdim": lambda x, y: torch.clamp(x - y, min=0), "saturate": lambda x: torch.clamp(x.nan_to_num(0), 0, 1),
+    "erfcx": torch.special.erfcx, "erfcinv": lambda x: torch.erfinv(1 - x),
+    "normcdf": torch.special.ndtr, "normcdfinv": torch.special.ndtri,
+    "rcbrt": lambda x: torch.reciprocal(_cube_root(x)), "tgamma": _gamma,
+    "cyl_bessel_i0": torch.special.i0, "cyl_bessel_i1": torch.special.i1,
+    "j0": torch.special.bessel_j0, "j1": torch.special.bessel_j1,
+    "y0": torch.special.bessel_y0, "y1": torch.special.bessel_y1,
+    "sinpi": lambda x: torch.sin(torch.pi * x.double()).to(x.dtype),
+    "cospi": lambda x: torch.cos(torch.pi * x.double()).to(x.dtype),
+    "ldexp": torch.ldexp, "fma": _fused,
 }
 _SUFFIXES = ("", "f", "_rn", "f_rn")
 

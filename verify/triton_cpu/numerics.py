@@ -21,7 +21,8 @@ _HALF = np.uint32(0x7FFF)
 _HIGH = np.uint32(0xFFFF0000)
 _NAN = np.float32(np.nan)
 
-FLOAT8: dict[str, torch.dtype] = {
+FLOAT8: dict[str, torch.dtype | None] = {
+    "fp8e4b15": None,  # Triton's own
     "fp8e4nv": torch.float8_e4m3fn,
     "fp8e5": torch.float8_e5m2,
     "fp8e4b8": torch.float8_e4m3fnuz,
@@ -70,6 +71,17 @@ def round_tf32(values: Array) -> Float32:
     return np.where(np.isfinite(source), rounded, source).reshape(np.shape(values))
 
 
+def round_bfloat16_pair(values: Array) -> Float32:
+    """The sum of the two bfloat16 numbers that stand for a float32 operand of a dot in three products
+    ("bf16x3"); infinities and NaN unchanged.
+    """
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    high = round_bfloat16(source)
+    with np.errstate(invalid="ignore"):
+        both = high + round_bfloat16(source - high)
+    return np.where(np.isfinite(source), both, source).reshape(np.shape(values))
+
+
 def truncate_float16(values: Array) -> npt.NDArray[np.float16]:
     """The float16 next to zero from each value; a finite value never becomes infinite."""
     source = np.asarray(values)
@@ -81,8 +93,10 @@ def truncate_float16(values: Array) -> npt.NDArray[np.float16]:
 
 def float8_bits(values: Array, name: str) -> npt.NDArray[np.uint8]:
     """The 8 bits of the nearest value of `name` ('fp8e4nv', ...), saturating to the largest finite; NaN
-    stays NaN.
+    stays NaN (in 'fp8e4b15', which has none, it becomes the largest).
     """
+    if name == "fp8e4b15":
+        return _e4b15_bits(values)
     dtype = FLOAT8[name]
     largest = torch.finfo(dtype).max
     source = np.clip(np.ascontiguousarray(values, dtype=np.float32), -largest, largest)
@@ -92,17 +106,43 @@ def float8_bits(values: Array, name: str) -> npt.NDArray[np.uint8]:
 
 def from_float8_bits(bits: npt.NDArray[np.uint8], name: str) -> Float32:
     """float32 values of 8-bit patterns of `name`."""
+    if name == "fp8e4b15":
+        wide = bits.astype(np.uint16)
+        halves = ((wide & np.uint16(0x80)) << np.uint16(8)) | ((wide & np.uint16(0x7F)) << np.uint16(7))
+        return halves.view(np.float16).astype(np.float32)
     values: Float32 = torch.from_numpy(np.ascontiguousarray(bits)).view(FLOAT8[name]).float().numpy()
     return values.reshape(np.shape(bits))
 
 
+def _e4b15_bits(values: Array) -> npt.NDArray[np.uint8]:
+    """Through float16, whose exponent has the same bias: clamped to 1.75, ties away from zero (what Triton
+    emits for NVIDIA).
+    """
+    with np.errstate(over="ignore"):
+        bits = np.ascontiguousarray(values).astype(np.float16).view(np.uint16)
+    magnitude = np.minimum(bits & np.uint16(0x7FFF), np.uint16(0x3F00))
+    rounded = (magnitude * np.uint16(2) + np.uint16(0x80)) >> np.uint16(8)
+    signed: npt.NDArray[np.uint8] = (rounded | ((bits >> np.uint16(8)) & np.uint16(0x80))).astype(np.uint8)
+    return signed.reshape(np.shape(values))
+
+
 def saturating_integers(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Truncate towards zero and clamp to the range of `dtype`; NaN becomes 0 (PTX cvt.rzi)."""
+    """Truncate towards zero and clamp to the range of `dtype`, as PTX's cvt.rzi.
+
+    NaN becomes 0, and where either side has 64 bits the pattern with only the highest bit set. An 8-bit
+    integer is the low byte of a 16-bit one, because Triton's compiler converts to 16 bits there.
+    """
+    if dtype.itemsize == 1:
+        return saturating_integers(values, np.dtype(f"{dtype.kind}2")).astype(dtype)
     limits = np.iinfo(dtype)
-    whole = np.trunc(np.asarray(values, np.float64))
+    source = np.asarray(values)
+    whole = np.trunc(source.astype(np.float64, copy=False))
     inside = (whole > float(limits.min)) & (whole < float(limits.max))
     edge = np.where(whole >= float(limits.max), limits.max, limits.min).astype(dtype)
-    edge = np.where(np.isnan(whole), np.zeros((), dtype), edge)
+    unknown = 0
+    if source.dtype == np.float64 or dtype.itemsize == 8:
+        unknown = limits.min if dtype.kind == "i" else 1 << (dtype.itemsize * 8 - 1)
+    edge = np.where(np.isnan(whole), np.asarray(unknown, dtype), edge)
     return np.where(inside, np.where(inside, whole, 0.0).astype(dtype), edge)
 
 

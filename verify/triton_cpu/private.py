@@ -6,14 +6,22 @@ file.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import triton
+
+# isort: split
+from verify.triton_cpu.version import SUPPORTED, VERSION
+from verify.triton_cpu.version import supported as _knows
+
+# isort: split
 import triton.compiler.code_generator  # binds builtin_min and builtin_max when imported: before any patch
 import triton.language as tl
 import triton.language.math as tl_math
@@ -23,28 +31,39 @@ from triton.backends.compiler import GPUTarget
 from triton.language import core, standard
 from triton.language.semantic import TritonSemantic
 from triton.runtime import driver
+from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 __all__ = [
+    "DOT_PRECISIONS",
     "SUPPORTED",
     "VERSION",
+    "Autotuner",
+    "Bound",
     "ConstexprFunction",
     "GPUTarget",
     "InterpreterBuilder",
     "InterpreterOptions",
     "JITFunction",
+    "TensorDescriptor",
     "TritonSemantic",
     "atomic_name",
+    "bind",
     "builtins_of",
     "captured_source",
     "clear_compiled",
+    "compiler_operations",
     "constexpr_parameters",
     "core",
+    "default_precision",
     "defaults",
     "driver",
+    "enclosed",
     "fixed_parameters",
     "ir",
     "is_builtin",
+    "is_constexpr",
     "jit_methods",
     "libdevice_modules",
     "library",
@@ -56,6 +75,7 @@ __all__ = [
     "set_cache_directory",
     "source_of",
     "standard",
+    "stock_interpreter_is_on",
     "supported",
     "swap_driver",
     "tl",
@@ -63,17 +83,23 @@ __all__ = [
     "unwrapped",
 ]
 
-VERSION: tuple[int, int] = tuple(int(part) for part in triton.__version__.split("+")[0].split(".")[:2])  # type: ignore[assignment]
-SUPPORTED: tuple[tuple[int, int], tuple[int, int]] = ((3, 6), (3, 9))
-
 InterpreterBuilder = stock.InterpreterBuilder
 InterpreterOptions = stock.InterpreterOptions
 ConstexprFunction = triton.runtime.jit.ConstexprFunction
 
 
+DOT_PRECISIONS: tuple[str, ...] = ("tf32", "tf32x3", "ieee", "bf16x3", "bf16x6")
+"""Input precisions that NVIDIA's compiler takes for a dot of float32; the stock interpreter knows three."""
+
+
+def stock_interpreter_is_on() -> bool:
+    """Whether `triton.jit` makes functions of Triton's own interpreter (TRITON_INTERPRET=1)."""
+    return bool(triton.knobs.runtime.interpret)
+
+
 def supported() -> bool:
     """Whether the installed Triton is one this layer was written against."""
-    return SUPPORTED[0] <= VERSION <= SUPPORTED[1]
+    return _knows(VERSION)
 
 
 def is_builtin(value: object) -> bool:
@@ -87,6 +113,11 @@ def unwrapped(builtin: Callable[..., Any]) -> Callable[..., Any]:
     """The function under Triton's check that `_semantic` was given."""
     inner = getattr(builtin, "__wrapped__", builtin)
     return inner if callable(inner) else builtin
+
+
+def compiler_operations() -> tuple[str, ...]:
+    """Names of the operations that the compiler's builder has: create_load, create_dot_scaled, ..."""
+    return tuple(name for name in dir(ir.builder) if name.startswith("create_"))
 
 
 def patch_owners() -> tuple[object, ...]:
@@ -133,6 +164,11 @@ def captured_source(kernel: JITFunction) -> Callable[..., Any]:
     return function
 
 
+def enclosed(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names of enclosing functions that a kernel uses, as Triton captures them when it compiles."""
+    return dict(inspect.getclosurevars(function).nonlocals)
+
+
 def source_of(kernel: JITFunction) -> tuple[str, int]:
     """Source text of a jit function as it was when the function was made, and its first line's number."""
     return "".join(kernel.raw_src), int(kernel.starting_line_number)
@@ -157,6 +193,15 @@ def set_cache_directory(path: str) -> str:
     previous: str = triton.knobs.cache.dir
     triton.knobs.cache.dir = path
     return previous
+
+
+@contextlib.contextmanager
+def default_precision(name: str | None) -> Iterator[None]:
+    """For a while, what a dot of float32 means where a kernel does not say ("ieee", ...; None: no change)."""
+    with triton.knobs.language.scope():
+        if name is not None:
+            triton.knobs.language.fp32_default = name
+        yield
 
 
 @functools.cache
@@ -196,3 +241,44 @@ def libdevice_modules() -> tuple[ModuleType, ModuleType] | None:
     except ImportError:
         return None
     return generic, implementation
+
+
+def is_constexpr(value: object) -> bool:
+    """Whether `value` is Triton's wrapper of a compile-time constant."""
+    return isinstance(value, core.constexpr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A launch as Triton's own binder sees it.
+
+    `types` gives each parameter's type by Triton's name for it: "constexpr" (also an integer that equals one,
+    and None), "*fp32", "i32", "fp32", "tensordesc<fp16[64, 64]>", or a tuple of such for a tuple. `options`
+    is what the caller gave besides parameters (num_warps, num_stages, ...).
+    """
+
+    values: Mapping[str, Any]
+    types: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+def bind(kernel: JITFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
+    """Bind a launch's arguments for the active driver's target.
+
+    Raises TypeError for arguments that do not fit the signature or have no type in Triton, KeyError for an
+    option that the target's compiler does not know.
+    """
+    *_, backend, binder = kernel.device_caches[driver.active.get_current_device()]
+    values, specialization, options = binder(*args, **kwargs)
+    names = [parameter.name for parameter in kernel.params]
+    known = _option_names(backend)
+    for name in options:
+        if name not in known and name not in names:
+            raise KeyError(f"Keyword argument {name} was specified but unrecognised")
+    types = {name: described[0] for name, described in zip(names, specialization, strict=False)}
+    return Bound(values=values, types=types, options=options)
+
+
+@functools.lru_cache(maxsize=16)
+def _option_names(backend: Any) -> frozenset[str]:
+    return frozenset(vars(backend.parse_options({})))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from verify.judge.cases import enumerate_groups
+from verify.judge.cases import SHAPES, enumerate_groups
 from verify.judge.compiling import compile_case
 from verify.source.lock import load_skeleton, skeleton_paths
 
@@ -37,3 +37,11 @@ def test_some_case_has_several_groups_of_several_heads(seed: int) -> None:
 def test_no_group_is_compiled_as_a_constant() -> None:
     sizes = SPEC.resolve(compile_case(SPEC, "bfloat16", 64).size_map)
     assert (sizes["G"], sizes["R"]) == (2, 2)
+
+
+def test_the_longest_runs_go_beyond_a_timed_length_and_nobody_knows_how_far() -> None:
+    runs = [sizes for seed in range(8) for sizes in planned(seed)["far"]]
+    assert len(runs) == 16, "one in float32 and one in bfloat16"
+    assert min(sizes["T"] for sizes in runs) > min(shape["T"] for shape in SHAPES)
+    assert len({(sizes["T"], sizes["K"], sizes["V"]) for sizes in runs}) == 16
+    assert {(sizes["B"], sizes["H"]) for sizes in runs} == {(1, 1)}

@@ -1,0 +1,42 @@
+"""Import the module that a kernel lies in, also of a package that was built without its CUDA extension.
+
+Nothing here loads Triton or what is measured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+
+def kernel_module(name: str) -> ModuleType:
+    """The module `name`, such as "mamba_ssm.ops.triton.ssd_combined".
+
+    Where its package cannot be imported as a whole, because an extension module of it was not built, the
+    packages above the module become empty ones with their search path. Raises ModuleNotFoundError where the
+    library is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        parents = name.split(".")[:-1]
+        if not parents or missing.name in (name, parents[0]):
+            raise
+        for loaded in [key for key in sys.modules if key == parents[0] or key.startswith(parents[0] + ".")]:
+            del sys.modules[loaded]
+        _open(parents)
+        return importlib.import_module(name)
+
+
+def _open(parents: list[str]) -> None:
+    found = importlib.util.find_spec(parents[0])
+    if found is None or found.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"expected a package {parents[0]}, found none", name=parents[0])
+    folder = Path(found.submodule_search_locations[0])
+    for depth in range(1, len(parents) + 1):
+        package = ModuleType(".".join(parents[:depth]))
+        package.__path__ = [str(folder.joinpath(*parents[1:depth]))]
+        sys.modules[package.__name__] = package
