@@ -20,8 +20,8 @@ from verify.triton_cpu import private
 from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
 from verify.triton_cpu.buffers import Buffer
-from verify.triton_cpu.builder import NotTogether
 from verify.triton_cpu.events import Location
+from verify.triton_cpu.group import NotTogether
 from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
@@ -338,6 +338,7 @@ def run_launch(
         message = f"{type(error).__name__}: {error}"
         raise KernelError(message, kernel=name, line=_line_of(error, filename)) from error
     finally:
+        arena.end_launch()
         for target in (counters, counters.kernels.setdefault(name, KernelCounters())):
             _add_up(target, work, count)
 
