@@ -27,6 +27,8 @@ class Work:
     bytes_loaded: int = 0
     bytes_stored: int = 0
     dot_flops: int = 0
+    dot_types: dict[str, int] = field(default_factory=dict)
+    """`dot_flops` by the type that operands are multiplied in: "bf16", "fp32", "tf32", ..."""
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
@@ -37,9 +39,34 @@ class Work:
         """Elements of an operation's result over all programs of the group; `data` is (p, ...)."""
         return data.size if data.shape[0] == self.programs else data.size * self.programs
 
+    def dot(self, flops: int, operand: str) -> None:
+        """Count a matrix product."""
+        self.dot_flops += flops
+        self.dot_types[operand] = self.dot_types.get(operand, 0) + flops
+
+    def arithmetic(self) -> tuple[int, int]:
+        """Elementwise and transcendental operations so far, for `combined`."""
+        return self.elementwise_flops, self.transcendental
+
+    def combined(self, before: tuple[int, int], data: Array, axis: int, *, passes: int = 1) -> None:
+        """Count the reduction or scan of `data` along `axis` since `before` as length - 1 combinations a
+        line.
+
+        Where NumPy combined a whole axis nothing was counted yet; a scan that went over it `passes` times
+        counted as often.
+        """
+        done = [now - then for now, then in zip(self.arithmetic(), before, strict=True)]
+        if any(done):
+            self.elementwise_flops = before[0] + done[0] // passes
+            self.transcendental = before[1] + done[1] // passes
+        elif data.dtype.kind == "f":
+            length = data.shape[axis]
+            self.elementwise_flops += self.lanes(data) // length * (length - 1)
+
     def saved(self) -> dict[str, Any]:
         """The counts as they are, for `restore`."""
-        return {**vars(self), "float_atomics": dict(self.float_atomics)}
+        copies = {"float_atomics": dict(self.float_atomics), "dot_types": dict(self.dot_types)}
+        return {**vars(self), **copies}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Forget what was counted since `saved`."""

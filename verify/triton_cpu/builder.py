@@ -327,7 +327,8 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
 
     def create_dot(self, a: Handle, b: Handle, c: Handle, precision: object, _imprecise: object) -> Handle:
         x, y = a.data, b.data
-        self.work.dot_flops += 2 * (x.size // x.shape[0]) * y.shape[-1] * self.programs
+        flops = 2 * (x.size // x.shape[0]) * y.shape[-1] * self.programs
+        self.work.dot(flops, _multiplied_in(a, precision))
         if x.dtype.kind in "iu" and a.dtype.name not in numerics.FLOAT8:
             product = np.matmul(x.astype(np.float64), y.astype(np.float64))
             return Handle(product.astype(np.int64).astype(c.data.dtype) + c.data, c.dtype)
@@ -403,6 +404,13 @@ class InlineResults:
 
 def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
     return np.where(was == wanted, new, was)
+
+
+def _multiplied_in(operand: Handle, precision: object) -> str:
+    """The type that a dot's operands are multiplied in: float32 ones may be rounded first, or be split."""
+    named = private.precision_name(precision) if operand.dtype.name == "fp32" else "ieee"
+    name: str = operand.dtype.name
+    return name if named == "ieee" else named
 
 
 def _dot_operand(operand: Handle, precision: object) -> Array:

@@ -31,6 +31,7 @@ _PROGRAM = _LANE_BITS + _SITE_BITS
 _LANES = (1 << _LANE_BITS) - 1
 _SITES = (1 << _SITE_BITS) - 1
 _MOST_PROGRAMS = 1 << 32
+_MOST_ROWS = 32
 _MOST_KEPT = 1 << 25
 """Bytes of buffers whose shadows are kept for the next launch; they take several times as much."""
 
@@ -112,7 +113,7 @@ class Hazards:
         self._kept = 0
         self._sites: list[tuple[int, str]] = []
         self._numbers: dict[tuple[int, str], int] = {}
-        self._rows: dict[tuple[int, ...], Array] = {}
+        self._rows: dict[int, Array] = {}
         self._column: Array = np.zeros(1, np.int64)
         self._epoch = 0
         self._programs = 0
@@ -190,14 +191,14 @@ class Hazards:
         elif itemsize < track.granule:
             track.refine(itemsize)
         block = index.shape[1:]
-        row = self._rows.get(block)
+        size = index.size // len(index)
+        row = self._rows.get(size)
         if row is None:
-            if len(self._rows) > 256:
+            if len(self._rows) > _MOST_ROWS:
                 self._rows.clear()
-            lanes = np.arange(int(np.prod(block, dtype=np.int64)), dtype=np.int64)
-            row = self._rows[block] = lanes.reshape((1, *block))
+            row = self._rows[size] = np.arange(size, dtype=np.int64)
         column = self._column + (site << _LANE_BITS)
-        me = column.reshape((-1,) + (1,) * len(block)) + row
+        me = column.reshape((-1,) + (1,) * len(block)) + row.reshape((1, *block))
         if len(index) != len(me):
             index = np.broadcast_to(index, me.shape)
         if live is None:

@@ -95,6 +95,7 @@ class KernelCounters:
     bytes_loaded: int = 0
     bytes_stored: int = 0
     dot_flops: int = 0
+    dot_types: dict[str, int] = field(default_factory=dict)
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
@@ -248,8 +249,10 @@ def _add_up(target: KernelCounters, work: Work, programs: int) -> None:
     target.launches += 1
     target.programs += programs
     for item in fields(Work):
-        if item.name not in ("float_atomics", "programs"):
+        if item.name not in ("float_atomics", "dot_types", "programs"):
             setattr(target, item.name, getattr(target, item.name) + getattr(work, item.name))
+    for operand, flops in work.dot_types.items():
+        target.dot_types[operand] = target.dot_types.get(operand, 0) + flops
     for line, count in work.float_atomics.items():
         target.float_atomics[line] = target.float_atomics.get(line, 0) + count
 

@@ -77,7 +77,9 @@ def kernels() -> dict[str, JITFunction]:
     return load_kernels(SOURCE, "<hazards under test>")
 
 
-def events_of(kernel: JITFunction, grid: int = 1, **scalars: Any) -> tuple[MemoryEvent, ...]:
+def events_of(
+    kernel: JITFunction, grid: int = 1, *, batch: bool = True, **scalars: Any
+) -> tuple[MemoryEvent, ...]:
     """Events of a launch on two int32 tensors of 16 elements, `x` and `out`."""
     arena = Arena()
     x, out = arena.add("x", 64, written=True), arena.add("out", 64, written=True)
@@ -91,6 +93,7 @@ def events_of(kernel: JITFunction, grid: int = 1, **scalars: Any) -> tuple[Memor
         counters=Counters(),
         limits=WorkLimits(),
         conflicts=True,
+        batch=batch,
     )
     return arena.events
 
@@ -149,4 +152,5 @@ def test_a_wrap_is_followed_through_views_and_bounds(
     line = next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "* big" in text and n > start)
     assert (event.line, event.buffer, event.count) == (line, "x", lanes)
     assert event.other_line > event.line - 1
+    assert events_of(kernels[name], 4, big=BIG) == events_of(kernels[name], 4, batch=False, big=BIG)
 
