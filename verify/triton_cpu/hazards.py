@@ -162,12 +162,19 @@ class Hazards:
         return Store(self, lanes)
 
     def atomic(
-        self, buffer: Any, index: Array, itemsize: int, line: int, what: str, changed: Array
+        self,
+        buffer: Any,
+        index: Array,
+        live: Array | None,
+        itemsize: int,
+        line: int,
+        what: str,
+        changed: Array,
     ) -> None:
-        """An atomic operation `what` ("add", "xchg", ...) of one program on elements `index` (lanes,), and
-        which of them it changed.
+        """An atomic operation `what` ("add", "xchg", ...) of one program on elements `index` (1, ...) where
+        `live` holds; `changed` says which of the live ones it changed, flat.
         """
-        lanes = self._lanes(buffer, index[None], None, itemsize, self._site(line, what))
+        lanes = self._lanes(buffer, index, live, itemsize, self._site(line, what))
         changed = lanes.widened(changed)
         was = lanes.track.writers.get(lanes.index)
         kept = np.zeros(was.size, np.bool_)

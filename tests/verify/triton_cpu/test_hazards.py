@@ -29,6 +29,12 @@ def halves_first(x, out):
     tl.store(x + 2 * p + 1, 5)
 
 @triton.jit
+def upper_half(x, out, SHIFT: tl.constexpr):
+    at = tl.arange(0, 16)
+    tl.store(out + at, at)
+    tl.atomic_add(out + at - SHIFT, 1, mask=at >= 8)
+
+@triton.jit
 def taken_back(x, out, big):
     far = tl.arange(0, 16) + big * 2
     tl.store(out + tl.arange(0, 16), tl.load(x + (far - big - big)))
@@ -111,6 +117,12 @@ def test_a_part_of_an_element_conflicts_with_the_whole(kernels: dict[str, JITFun
 def test_a_whole_element_meets_the_lanes_that_wrote_its_parts(kernels: dict[str, JITFunction]) -> None:
     [event] = events_of(kernels["halves_first"], 2)
     assert (event.kind, event.offsets, event.count) == ("missing barrier", (1,), 2)
+
+
+def test_masked_lanes_of_an_atomic_keep_their_positions(kernels: dict[str, JITFunction]) -> None:
+    assert events_of(kernels["upper_half"], SHIFT=0) == ()
+    [event] = events_of(kernels["upper_half"], SHIFT=1)
+    assert (event.kind, event.offsets, event.count) == ("missing barrier", (7, 8, 9, 10), 8)
 
 
 @pytest.mark.parametrize("length", [1000, (1 << 24) + 70000, 1 << 33])
