@@ -257,9 +257,12 @@ class Hazards:
         track = lanes.track
         if track.first is None or track.last is None:
             track.first, track.last = track.shadow(), track.shadow()
-        fresh = track.first.get(lanes.index) <= self._floor
+        first = track.first.get(lanes.index)
+        # Where two programs have read it the entries stay two, whichever of them reads again.
+        again = first >> _PROGRAM == lanes.me >> _PROGRAM
+        first = np.where(again, track.last.get(lanes.index), first)
+        track.first.put(lanes.index, np.where(first > self._floor, first, lanes.me))
         track.last.put(lanes.index, lanes.me)
-        track.first.put(lanes.index[fresh], lanes.me[fresh])
         if len(self._column) > 1:
             # Programs in lockstep that read one element: the entries name two of them.
             lost = track.last.get(lanes.index) >> _PROGRAM != lanes.me >> _PROGRAM

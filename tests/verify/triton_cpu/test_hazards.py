@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from verify.triton_cpu.hazards import Hazards
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, load_kernels, run_launch
 from verify.triton_cpu.memory import Arena, MemoryEvent
 from verify.triton_cpu.private import JITFunction
@@ -166,3 +170,84 @@ def test_a_wrap_is_followed_through_views_and_bounds(
     assert event.other_line > event.line - 1
     assert events_of(kernels[name], 4, big=BIG) == events_of(kernels[name], 4, batch=False, big=BIG)
 
+
+
+# -- against a plain model -----------------------------------------------------------------------------------
+
+ELEMENTS = 6
+ACCESS = st.tuples(
+    st.sampled_from(["load", "store", "barrier"]),
+    st.integers(0, 2),
+    st.lists(st.integers(0, ELEMENTS - 1), min_size=1, max_size=4, unique=True),
+    st.integers(0, 1),
+)
+
+
+class Elements:
+    """What a launch did to each element, remembered in full."""
+
+    def __init__(self) -> None:
+        self.writer: dict[int, tuple[int, int, int]] = {}  # program, lane, barriers before it
+        self.readers: dict[int, set[int]] = {}
+        self.values = dict.fromkeys(range(ELEMENTS), 0)
+        self.barriers = 0
+
+    def load(self, program: int, lane: int, at: int) -> set[str]:
+        found = set()
+        if at in self.writer:
+            who, where, when = self.writer[at]
+            if who != program:
+                found.add("read-write conflict")
+            elif where != lane and when == self.barriers:
+                found.add("missing barrier")
+        self.readers.setdefault(at, set()).add(program)
+        return found
+
+    def store(self, program: int, lane: int, at: int, value: int) -> set[str]:
+        found, changed = set(), value != self.values[at]
+        if at in self.writer:
+            who, where, when = self.writer[at]
+            if who != program:
+                found.add("conflict between programs" if changed else "overlap of equal values")
+            elif where != lane and when == self.barriers and changed:
+                found.add("missing barrier")
+        if changed and self.readers.get(at, set()) - {program}:
+            found.add("read-write conflict")
+        self.writer[at] = (program, lane, self.barriers)
+        self.values[at] = value
+        return found
+
+
+@given(st.lists(st.lists(ACCESS, max_size=12), min_size=1, max_size=2))
+@settings(max_examples=150)
+def test_hazards_are_those_of_a_model_that_forgets_nothing(launches: list[list[Any]]) -> None:
+    """In any interleaving of programs: those in lockstep take turns. After a launch all is forgotten."""
+    told: set[tuple[str, int]] = set()
+    hazards = Hazards(lambda _, hazard: told.update((hazard.kind, at) for at in hazard.offsets))
+    raw = np.zeros(ELEMENTS, np.int32)
+    buffer = SimpleNamespace(base=0, nbytes=4 * ELEMENTS)
+    model = Elements()
+    for accesses in launches:
+        hazards.begin(3)
+        model.writer, model.readers = {}, {}
+        for line, (what, program, places, value) in enumerate(accesses):
+            expected: set[tuple[str, int]] = set()
+            told.clear()
+            hazards.group(np.array([program]))
+            index = np.array([places])
+            if what == "barrier":
+                hazards.barrier()
+                model.barriers += 1
+            elif what == "load":
+                hazards.read(buffer, index, None, 4, line)
+                for lane, at in enumerate(places):
+                    expected |= {(kind, at) for kind in model.load(program, lane, at)}
+            else:
+                values = np.full(len(places), value, np.int32)
+                store = hazards.write(buffer, index, None, 4, line)
+                store.check(raw, index[0], values)
+                assert not store.shared()
+                raw[index[0]] = values
+                for lane, at in enumerate(places):
+                    expected |= {(kind, at) for kind in model.store(program, lane, at, value)}
+            assert told == expected, (line, what, program, places, value)
