@@ -219,7 +219,7 @@ class Elements:
 
 
 @given(st.lists(st.lists(ACCESS, max_size=12), min_size=1, max_size=2))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_hazards_are_those_of_a_model_that_forgets_nothing(launches: list[list[Any]]) -> None:
     """In any interleaving of programs: those in lockstep take turns. After a launch all is forgotten."""
     told: set[tuple[str, int]] = set()
