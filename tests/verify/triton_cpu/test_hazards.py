@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from verify.triton_cpu.hazards import Hazards
@@ -219,6 +219,7 @@ class Elements:
 
 
 @given(st.lists(st.lists(ACCESS, max_size=12), min_size=1, max_size=2))
+@example([[("load", 0, [0], 1), ("load", 1, [0], 1), ("load", 0, [0], 1), ("store", 0, [0], 1)]])
 @settings(max_examples=80)
 def test_hazards_are_those_of_a_model_that_forgets_nothing(launches: list[list[Any]]) -> None:
     """In any interleaving of programs: those in lockstep take turns. After a launch all is forgotten."""
