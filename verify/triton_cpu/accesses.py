@@ -250,7 +250,7 @@ class Memory(Reporting):
             self._flag("float atomic", buffer, live, lanes.index)
         if self._tracking:
             line, changed = self.locate().line, bits_of(combine(old, *flat)) != bits_of(old)
-            self._hazards.atomic(buffer, index, dtype.itemsize, line, what, changed)
+            self._hazards.atomic(buffer, lanes.index, lanes.live, dtype.itemsize, line, what, changed)
         if not buffer.complete:
             buffer.shadow(dtype.itemsize)[index] = WRITTEN[dtype.itemsize]
             buffer.stored_at = self.locate()
