@@ -1,4 +1,5 @@
-"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh, selftest.
+"""The judge's command line: check, show, replay, explain, compile, roofline, bench, time, gate,
+refresh, selftest, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -18,7 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from verify import rules
+from verify.compile_cli import compile_mechanisms
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
+from verify.foreign.cli import foreign
+from verify.roofline.command import roofline
 
 if TYPE_CHECKING:
     from verify.judge.cache import CachingJudge
@@ -210,6 +214,9 @@ def replay(
     raise Stop(REJECTED if found.failed else OK, found.summary)
 
 
+app.command(name="compile")(compile_mechanisms)
+
+
 @app.command()
 @guarded
 def bench(
@@ -362,6 +369,10 @@ def refresh(
     codes = {None: INFRASTRUCTURE, "rejected": REJECTED, "incomplete": SKIPPED}
     worst = next((code for outcome, code in codes.items() if outcome in outcomes), OK)
     raise Stop(worst, refresh_sentence(results))
+
+
+app.command()(foreign)
+app.command()(roofline)
 
 
 @app.command()

@@ -20,11 +20,13 @@ Drawings = list[tuple[str, ErrorMap]]
 
 
 def first_failure(verdict: Verdict) -> Failure | None:
-    """The first wrong number of a single case; None where the rejection has none, as for a crash."""
+    """The first wrong number of a single case or, where every number is right, the first wrong access; None
+    where the rejection has neither, as for a crash.
+    """
     for example in verdict.measured.get("counterexamples", ()):
         if example["rule"].startswith(("NUM-", "GRD-")):
             return Failure.of(example)
-    return None
+    return next((failure for failure in map(Failure.at, verdict.findings) if failure is not None), None)
 
 
 def describe_failure(
@@ -33,10 +35,10 @@ def describe_failure(
     """A shrunk failure as a JSON document, as text lines, and as captioned maps: where it was found, and the
     smallest case if that has more than one element to show.
     """
-    assert smallest.example is not None
     again = replay_command(file, shrunk.case)
+    shown, told = _shown(smallest)
     document = {
-        **finite(smallest.example),
+        **shown,
         "found": failure.case.label,
         "smallest": shrunk.case.label,
         "runs": shrunk.runs,
@@ -45,19 +47,28 @@ def describe_failure(
     }
     ended = "; the budget ended the search" if shrunk.exhausted else ""
     lines = [
-        f"  {failure.rule} of {failure.result}",
+        f"  {about(failure)}",
         f"  found at  {failure.case.label}",
         f"  smallest  {shrunk.case.label} ({shrunk.runs} runs{ended})",
-        f"  element   {element(smallest.example)}",
+        f"  {told}",
         f"  again     {again}",
     ]
-    drawings = [(f"as found: {failure.case.label}", found.drawing)] if found.drawing else []
-    if smallest.drawing and shrunk.case != failure.case and smallest.drawing.error.size > 1:
+    numeric = smallest.example is not None  # a wrong access has no error to draw
+    drawings = [(f"as found: {failure.case.label}", found.drawing)] if found.drawing and numeric else []
+    if numeric and smallest.drawing and shrunk.case != failure.case and smallest.drawing.error.size > 1:
         drawings.append((f"smallest: {shrunk.case.label}", smallest.drawing))
     document["maps"] = [{"caption": caption, **map_document(drawing)} for caption, drawing in drawings]
     for caption, drawing in drawings:
         lines += ["", caption, *text_lines(drawing)]
     return document, lines, drawings
+
+
+def _shown(replayed: Replayed) -> tuple[dict[str, Any], str]:
+    """What a replay is shown for, as JSON and as a line: a wrong number, or a wrong access."""
+    if replayed.example is not None:
+        return finite(replayed.example), f"element   {element(replayed.example)}"
+    assert replayed.finding is not None
+    return replayed.finding.to_json(), f"access    {replayed.finding.message}"
 
 
 def describe_replay(file: Path, case: Case, replayed: Replayed) -> tuple[dict[str, Any], list[str]]:
@@ -120,4 +131,11 @@ def _number(value: float) -> float | str:
 
 def title_of(file: Path, failure: Failure) -> str:
     """The title of a picture."""
-    return f"{failure.rule} of {failure.result} in {file.parent.name}/{file.name}"
+    return f"{about(failure)} in {file.parent.name}/{file.name}"
+
+
+def about(failure: Failure) -> str:
+    """A rule, and the result or the line that breaks it."""
+    if failure.result:
+        return f"{failure.rule} of {failure.result}"
+    return failure.rule if failure.line is None else f"{failure.rule} at line {failure.line}"

@@ -46,7 +46,7 @@ class Found:
 def find_failure(
     file: Path, source: bytes, judge: Checker, *, require_isolation: bool = True, say: Say = lambda _: None
 ) -> Found:
-    """Judge at depth quick, then full; shrink and draw the first failure that has numbers."""
+    """Judge at depth quick, then full; shrink (and draw) the first wrong number, or the first access."""
     for depth in DEPTHS:
         say(f"judging {file} at depth {depth}")
         verdict = judge.check(source, path=str(file), depth=depth)
@@ -59,7 +59,7 @@ def find_failure(
     if failure is None or mechanism is None:
         rules = ", ".join(sorted({finding.rule for finding in verdict.findings}))
         summary = (
-            f"nothing to draw: the rejection by {rules} has no wrong number"
+            f"nothing to draw: the rejection by {rules} has no wrong number and no wrong access"
             if rules
             else f"nothing to draw: no case fails at depth {verdict.depth}"
         )

@@ -6,13 +6,14 @@ drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from verify.dtypes import Float64
 from verify.error_map import ErrorMap, error_map
+from verify.findings import Finding
 from verify.judge.case_text import fit_case, parse_case
 from verify.judge.cases import Case
 from verify.judge.judge import WORKER_LIMITS, IsolationError, verdict_seed
@@ -28,29 +29,57 @@ from verify.source.static import Mechanism
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What must still fail: a rule about a result, like NUM-OUTPUT about "output", in a case."""
+    """What must still fail in a case: a rule about a result, like NUM-OUTPUT about "output", or a rule of MEM
+    at a line, which has no result and no number.
+    """
 
     rule: str
     result: str
     case: Case
+    line: int | None = None
 
     @classmethod
     def of(cls, example: dict[str, Any]) -> Failure:
         """The failure that a counterexample of a verdict tells of (`Outcome.examples`)."""
         return cls(rule=example["rule"], result=example["result"], case=parse_case(example["case"]))
 
+    @classmethod
+    def at(cls, finding: Finding) -> Failure | None:
+        """The failure that a finding of MEM tells of; None for one that is about no single case."""
+        if finding.stage != "MEM" or finding.where is None:
+            return None
+        try:
+            case = parse_case(finding.where)
+        except ValueError:  # where it was seen is no case but, say, an order of programs
+            return None
+        return cls(rule=finding.rule, result="", case=case, line=finding.line)
+
+    def among(self, findings: Iterable[Finding]) -> Finding | None:
+        """The first finding that tells of this failure."""
+        if self.result:
+            return None
+        same = (finding for finding in findings if (finding.rule, finding.line) == (self.rule, self.line))
+        return next(same, None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
     """One case that ran once more. `example` is the counterexample that was asked for or, if it was not, the
-    worst one; None where every number is right. `drawing` is the error map of that example's result, or of
-    the result nearest to its tolerance; None where the run ended before numbers could be compared.
+    worst one; None where every number is right. `finding` is the access that was asked for. `drawing` is the
+    error map of that example's result, or of the result nearest to its tolerance; None where the run ended
+    before numbers could be compared.
     """
 
     outcome: Outcome
     poison: int
     example: dict[str, Any] | None
     drawing: ErrorMap | None
+    finding: Finding | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a counterexample, or the access that was asked for."""
+        return self.example is not None or self.finding is not None
 
 
 @contextmanager
@@ -84,34 +113,38 @@ def replay(
         pending = start(session, case, seed, poison=poison)
         outcome = finish(session, pending)
         example = _chosen(outcome, wanted)
-        if example is not None or (wanted is None and outcome.findings):
+        finding = None if wanted is None else wanted.among(outcome.findings)
+        if example is not None or finding is not None or (wanted is None and outcome.findings):
             break
     return Replayed(
         outcome=outcome,
         poison=poison,
         example=example,
         drawing=_drawing(session.mechanism.spec, pending, outcome, example),
+        finding=finding,
     )
 
 
 def shrink_failure(
     session: Session, failure: Failure, *, seed: int | None = None, runs: int = RUNS
 ) -> tuple[Replayed, Replayed, Shrunk]:
-    """The failure's own case again, and the smallest found in which its rule still fires for its result.
+    """The failure's own case again, and the smallest found in which its rule still fires for its result, or
+    at its line.
 
     Raises ValueError where the failure does not show again in its own case.
     """
     seed = verdict_seed(session.mechanism.source_hash) if seed is None else seed
     first = replay(session, failure.case, seed=seed, wanted=failure)
-    if first.example is None:
+    if not first.failed:
+        what = f"for {failure.result}" if failure.result else f"at line {failure.line}"
         raise ValueError(
-            f"expected {failure.rule} for {failure.result} again at {failure.case.label}, got "
+            f"expected {failure.rule} {what} again at {failure.case.label}, got "
             f"{', '.join(sorted({f.rule for f in first.outcome.findings})) or 'no finding'}"
         )
 
     def fails(case: Case) -> bool:
         outcome = finish(session, start(session, case, seed, poison=first.poison))
-        return _chosen(outcome, failure) is not None
+        return _chosen(outcome, failure) is not None or failure.among(outcome.findings) is not None
 
     case = fit_case(failure.case, session.mechanism)
     shrunk = shrink(case, session.mechanism.spec, fails, runs=runs)

@@ -47,11 +47,20 @@ EVENT_RULES = {
     "outside the view": "MEM-OUTSIDE-VIEW",
     "unknown pointer": "MEM-POINTER",
     "misaligned": "MEM-MISALIGNED",
+    "uncovered output": "MEM-UNCOVERED",
+    "offset overflow": "MEM-OVERFLOW",
+    "missing barrier": "MEM-HAZARD",
     "conflicting lanes": "MEM-CONFLICT",
     "conflict between programs": "MEM-CONFLICT",
+    "read-write conflict": "MEM-CONFLICT",
+    "atomic over plain store": "MEM-CONFLICT",
     "different bits in a second run": "MEM-CONFLICT",
     "different bits under another poison": "MEM-POISON",
 }
+
+"""Events that are no finding are missing: equal values from two programs are benign, and a sum of floats by
+atomics is found at its line among the counts.
+"""
 
 EXPECTED = {
     "out-of-bounds load": "expected loads inside the tensor that the pointer came from",
@@ -60,8 +69,13 @@ EXPECTED = {
     "outside the view": "expected reads of the tensor's own elements, not of what lies between its rows",
     "unknown pointer": "expected pointers that are arguments plus offsets",
     "misaligned": "expected addresses that are multiples of the element size",
+    "uncovered output": "expected every element to be written",
+    "offset overflow": "expected offsets that fit their type, widened to int64 before they are multiplied",
+    "missing barrier": "expected a barrier before another thread uses what one has stored",
     "conflicting lanes": "expected one value for each element of a store",
     "conflict between programs": "expected programs that do not depend on each other's order",
+    "read-write conflict": "expected programs that read nothing that another one writes in the same launch",
+    "atomic over plain store": "expected elements that are changed atomically to be changed in no other way",
     "different bits in a second run": "expected the same bits from the same inputs",
     "different bits under another poison": "expected results that do not depend on unwritten memory",
 }
@@ -107,14 +121,29 @@ def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
     if pending.outcome.findings:
         return pending
     pending.executed = session.execute(plan, inputs, case.label, poison=poison)
-    moved = variants(inputs, case, seed, count=FAR_PERTURBATIONS if case.far else PERTURBATIONS)
-    pending.evaluated = session.evaluate("reference", inputs, moved, case.label)
-    pending.eager = session.evaluate("reference", inputs, [single(inputs)], case.label, dtype="float32")
-    if session.mechanism.has_parallel and case.dtype == "float32":
-        pending.parallel = session.evaluate(
-            "parallel", inputs, [single(inputs)], case.label, dtype="float32"
-        )
+    _ask_definitions(session, pending, seed)
     return pending
+
+
+def _ask_definitions(session: Session, pending: Pending, seed: int) -> None:
+    """Evaluate the reference on the case's inputs and near them, in float64, and once in float32, as
+    `parallel` where there is one.
+    """
+    case, inputs = pending.outcome.case, pending.inputs
+    # Gradients of thousands of tokens take seconds: they are not asked for where none is compared.
+    gradients = not (case.far and case.needs == ())
+    used = len(inputs.tensors) + (len(inputs.cotangents) if gradients else 0)
+    count = FAR_PERTURBATIONS if case.far else PERTURBATIONS
+    near = [blobs[:used] for blobs in variants(inputs, case, seed, count=count)]
+    plain = [single(inputs)[:used]]
+
+    def ask(function: str, blobs: Sequence[Sequence[bytes]], dtype: str) -> Future[list[list[Float64]]]:
+        return session.evaluate(function, inputs, blobs, case.label, dtype=dtype, gradients=gradients)
+
+    pending.evaluated = ask("reference", near, "float64")
+    pending.eager = ask("reference", plain, "float32")
+    if session.mechanism.has_parallel and case.dtype == "float32":
+        pending.parallel = ask("parallel", plain, "float32")
 
 
 def finish(session: Session, pending: Pending) -> Outcome:
@@ -128,8 +157,8 @@ def finish(session: Session, pending: Pending) -> Outcome:
         outcome.counters = executed.counters
         outcome.findings += memory_findings(executed, outcome.case.label)
     if evaluated is not None and eager is not None and _check_oracle(outcome, evaluated):
-        names = result_names(spec)
         truth = truths(spec, pending.inputs, evaluated, eager[0])
+        names = result_names(spec)[: len(truth)]
         if executed is not None:
             _compare_kernels(outcome, spec, executed, dict(zip(names, truth, strict=True)))
         if parallel is not None:
@@ -140,16 +169,18 @@ def finish(session: Session, pending: Pending) -> Outcome:
 def truths(
     spec: Spec, inputs: CaseInputs, evaluated: Sequence[Sequence[Float64]], eager: Sequence[Float64]
 ) -> list[Truth]:
-    """What every result should be, in the order of `result_names`."""
+    """What every result should be, in the order of `result_names`; without gradients where none was asked
+    for.
+    """
     count = len(inputs.cotangents)
     pairs = [
         (result, tensor.values)
         for result, tensor in zip(evaluated[0][:count], inputs.cotangents, strict=True)
     ]
-    entries = zip(inputs.tensors, spec.differentiated, strict=True)
-    terms = [0.0] * count + [
-        gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable
-    ]
+    terms = [0.0] * count
+    if len(eager) > count:
+        entries = zip(inputs.tensors, spec.differentiated, strict=True)
+        terms += [gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable]
     return [
         Truth(oracle=results[0], perturbed=results[1:], eager=single, terms=size)
         for results, single, size in zip(zip(*evaluated, strict=True), eager, terms, strict=True)
@@ -197,10 +228,10 @@ def memory_findings(executed: Executed, where: str) -> list[Finding]:
             rule=EVENT_RULES[event["kind"]],
             line=event["line"] or None,
             where=where,
-            message=f"{event['kernel']}: {event['kind']} of {event['buffer'] or 'an unknown buffer'} "
-            f"at element {event['offset']} by program {tuple(event['program'])}; {EXPECTED[event['kind']]}",
+            message=_event_text(event),
         )
         for event in executed.events
+        if event["kind"] in EVENT_RULES
     ]
     findings += [
         Finding(
@@ -213,6 +244,7 @@ def memory_findings(executed: Executed, where: str) -> list[Finding]:
         for kernel, counted in sorted(executed.counters["kernels"].items())
         for line in sorted(counted["float_atomics"])
     ]
+    located = {event["buffer"] for event in executed.events if event["kind"] == "uncovered output"}
     findings += [
         Finding(
             rule="MEM-UNCOVERED",
@@ -220,7 +252,7 @@ def memory_findings(executed: Executed, where: str) -> list[Finding]:
             message=f"{name}: {count} of its bytes were never written; expected every element to be written",
         )
         for name, count in sorted(executed.uncovered.items())
-        if count
+        if count and name not in located
     ]
     findings += [
         Finding(
@@ -240,6 +272,21 @@ def memory_findings(executed: Executed, where: str) -> list[Finding]:
         for name in executed.guards
     ]
     return findings
+
+
+def _event_text(event: Mapping[str, Any]) -> str:
+    """One event as a sentence: what, where in which tensor, by which program, and against which access."""
+    through = event.get("argument") or ""
+    through = f" through {through}" if through and through != event["buffer"] else ""
+    elements = ", ".join(map(str, event.get("offsets") or (event["offset"],)))
+    who = "" if event["kind"] == "uncovered output" else f" by program {tuple(event['program'])}"
+    other = f", against line {event['other_line']}" if event.get("other_line") else ""
+    if other and event.get("other_program") is not None:
+        other += f" by program {tuple(event['other_program'])}"
+    return (
+        f"{event['kernel']}: {event['kind']} of {event['buffer'] or 'an unknown buffer'}{through} at element "
+        f"{elements}{who}{other}; {EXPECTED[event['kind']]}"
+    )
 
 
 def single(inputs: CaseInputs) -> list[bytes]:

@@ -127,6 +127,9 @@ class PlanExecutor:
             written = _written(buffers[ref.buffer], ref)
             results[name] = handed_out.get(name) or _bytes(buffers, ref)
             uncovered[name] = int(written.size - np.count_nonzero(written))
+            if buffers[ref.buffer].stored_at is not None:
+                missing = ~written.all(axis=-1).ravel()
+                arena.report_uncovered(buffers[ref.buffer], name, missing)
         after = _digests(plan, buffers)
         changed = [name for name in before if before[name] != after[name]]
         changed += [

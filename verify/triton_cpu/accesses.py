@@ -6,15 +6,16 @@ of the process. Arrays have the programs of the running group as their first axi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from verify.triton_cpu.buffers import Array, Buffer, EventKind, Location, MemoryEvent
-from verify.triton_cpu.ownership import Tags
+from verify.triton_cpu.buffers import WRITTEN, Array, Buffer
+from verify.triton_cpu.events import EventKind, Location
+from verify.triton_cpu.hazards import Hazard, Hazards, Store, bits_of
+from verify.triton_cpu.reporting import FEW, Reporting
 
-_WRITTEN_PATTERN = {size: int.from_bytes(b"\x01" * size, "little") for size in (1, 2, 4, 8)}
 LARGEST_KEPT = 1 << 25
 """Bytes of a buffer that a launch may have to put back: what is larger is not worth copying."""
 
@@ -48,22 +49,14 @@ class _Lanes:
         self.bad = bad
 
 
-def _nowhere() -> Location:
-    return Location(kernel="", line=0)
-
-
-class Memory:
+class Memory(Reporting):
     """The buffers that kernels can reach, wherever their bytes lie."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._buffers: dict[str, Buffer] = {}
-        self._events: dict[tuple[str, str, int, str], MemoryEvent] = {}
-        self.locate: Callable[[], Location] = _nowhere
         self.recorder: Recorder | None = None
-        self._grid = (1, 1, 1)
-        self._tags = Tags()
-        self._numbers: Array = np.zeros(1, np.int64)
-        self._group: Array = np.zeros(1, np.int32)
+        self._hazards = Hazards(self._hazard)
         self._tracking = False
         self._noted: frozenset[str] | None = frozenset()
         # Names of memory, not of buffers: several of these can lie in one of those.
@@ -80,11 +73,6 @@ class Memory:
     def __getitem__(self, name: str) -> Buffer:
         return self._buffers[name]
 
-    @property
-    def events(self) -> tuple[MemoryEvent, ...]:
-        """Everything that went wrong so far, in order of first occurrence."""
-        return tuple(self._events.values())
-
     # -- one launch ------------------------------------------------------------------------------------------
 
     def begin_launch(
@@ -95,26 +83,31 @@ class Memory:
         conflicts: bool,
         noted: frozenset[str] | None,
         revocable: bool,
+        parameters: Mapping[str, str] | None = None,
     ) -> None:
-        """Called by the launcher. `conflicts` looks for programs that touch each other's data; `noted` names
-        the buffers whose reads matter to that (None: all). `revocable` keeps what `revoke` puts back.
+        """Called by the launcher. `conflicts` looks for accesses whose order is open; `noted` names the
+        buffers whose reads matter to that (None: all). `revocable` keeps what `revoke` puts back.
+        `parameters` maps names of buffers to those of the kernel's parameters that point into them.
         """
         self.locate, self._grid, self._tracking, self._noted = locate, grid, conflicts, noted
+        self._parameters = parameters or {}
         self._kept = {} if revocable else None
         self._kept_events = dict(self._events)
-        restarted = self._tags.begin(grid[0] * grid[1] * grid[2])
+        self._hazards.begin(grid[0] * grid[1] * grid[2])
         for buffer in self._buffers.values():
             if not buffer.complete:
                 buffer.complete = bool(buffer.written.all())
-            if restarted:
-                buffer.owners = None
         self._loaded, self._stored, self._written_to = set(), set(), set()
 
     def begin_group(self, numbers: Array) -> None:
         """The programs (p,) whose accesses follow."""
         self._numbers = numbers
-        self._group = self._tags.of(numbers)
+        self._hazards.group(numbers)
         self._stored = set()
+
+    def barrier(self) -> None:
+        """The threads of each running program have waited for one another."""
+        self._hazards.barrier()
 
     def updated_in_place(self) -> bool:
         """Whether the running group wrote to memory that this launch reads: repeating it would not be the
@@ -130,14 +123,6 @@ class Memory:
             buffer.complete = complete
         self._kept = {}
         self._events = dict(self._kept_events)
-
-    def saved_events(self) -> dict[tuple[str, str, int, str], MemoryEvent]:
-        """The events as they are, for `restore_events`."""
-        return dict(self._events)
-
-    def restore_events(self, saved: dict[tuple[str, str, int, str], MemoryEvent]) -> None:
-        """Forget what was reported since `saved`."""
-        self._events = dict(saved)
 
     def _keep(self, buffer: Buffer) -> None:
         name = buffer.memory
@@ -198,15 +183,18 @@ class Memory:
         self._keep(buffer)
         if buffer.legal is not None:
             self._check_legal(buffer, itemsize, lanes)
-        if self._tracking:
-            self._note_write(buffer, itemsize, lanes, values)
         if self.recorder is not None:
             self._record(buffer, itemsize, lanes, "store")
         if lanes.live is not None:
             index, values = index[lanes.live], values[lanes.live]
-        buffer.view(values.dtype)[index] = values
+        store = self._note_write(buffer, lanes, index, values) if self._tracking else None
+        raw = buffer.view(values.dtype)
+        raw[index] = values
+        if store is not None:
+            store.done(raw, index, values)
         if not buffer.complete:
-            buffer.shadow(itemsize)[index] = _WRITTEN_PATTERN[itemsize]
+            buffer.shadow(itemsize)[index] = WRITTEN[itemsize]
+            buffer.stored_at = self.locate()
 
     def atomic(
         self,
@@ -218,12 +206,13 @@ class Memory:
         combine: Callable[..., Array],
         *,
         poison: Any,
+        what: str,
     ) -> Array:
         """Read-modify-write of one program: new = combine(old, *operands), lane after lane where two lanes
         share an address.
 
         Returns the old values (`poison` where refused, 0 where masked off). `combine` maps raw arrays to raw
-        arrays.
+        arrays; `what` names it ("add", "fadd", "xchg", ...).
         """
         addresses, mask = _together(addresses, mask)
         shape = addresses.shape
@@ -248,8 +237,14 @@ class Memory:
                 at = index[lane : lane + 1]
                 old[lane : lane + 1] = view[at]
                 view[at] = combine(view[at], *(x[lane : lane + 1] for x in flat))
+        if what == "fadd":
+            self._flag("float atomic", buffer, live, lanes.index)
+        if self._tracking:
+            line, changed = self.locate().line, bits_of(combine(old, *flat)) != bits_of(old)
+            self._hazards.atomic(buffer, index, dtype.itemsize, line, what, changed)
         if not buffer.complete:
-            buffer.shadow(dtype.itemsize)[index] = _WRITTEN_PATTERN[dtype.itemsize]
+            buffer.shadow(dtype.itemsize)[index] = WRITTEN[dtype.itemsize]
+            buffer.stored_at = self.locate()
         out = np.zeros(shape, dtype)
         out[live] = old
         if lanes.bad is not None:
@@ -262,36 +257,6 @@ class Memory:
             self.recorder.access(buffer, index.reshape(1, -1) * itemsize, itemsize, kind)
 
     # -- checks ----------------------------------------------------------------------------------------------
-
-    def report(self, kind: EventKind, buffer: str, offset: int, count: int, program: int = 0) -> None:
-        """Record `count` lanes of an event at the place the launcher names; repeats of a line are added up.
-
-        `program` is the place of the first of them in the running group.
-        """
-        place = self.locate()
-        key = (kind, place.kernel, place.line, buffer)
-        seen = self._events.get(key)
-        number, (width, height, _) = int(self._numbers[program]), self._grid
-        self._events[key] = MemoryEvent(
-            kind=kind,
-            kernel=place.kernel,
-            line=place.line,
-            buffer=buffer,
-            offset=offset if seen is None else seen.offset,
-            count=count + (0 if seen is None else seen.count),
-            program=(number % width, number // width % height, number // (width * height))
-            if seen is None
-            else seen.program,
-        )
-
-    def _flag(self, kind: EventKind, buffer: Buffer, flags: Array, offsets: Array) -> None:
-        """Report the lanes where `flags` (p, ...) holds; `offsets` are elements, of the same shape."""
-        first = int(flags.argmax())
-        count = int(np.count_nonzero(flags))
-        if flags.shape[0] != len(self._numbers):
-            count *= len(self._numbers)
-        program = first // (flags.size // flags.shape[0])
-        self.report(kind, buffer.name, int(offsets.flat[first]), count, program)
 
     def _check(
         self, addresses: Array, mask: Array | None, itemsize: int, buffer: Buffer | None, what: str
@@ -345,7 +310,7 @@ class Memory:
         if buffer.legal is not None:
             self._check_legal(buffer, itemsize, lanes)
         if not buffer.complete:
-            bad = buffer.shadow(itemsize).take(lanes.index, mode="clip") != _WRITTEN_PATTERN[itemsize]
+            bad = buffer.shadow(itemsize).take(lanes.index, mode="clip") != WRITTEN[itemsize]
             if lanes.live is not None:
                 bad &= lanes.live
             if bad.any():
@@ -355,69 +320,50 @@ class Memory:
         legal = buffer.legal_shadow(itemsize)
         if legal is None:
             return
-        bad = legal.take(lanes.index, mode="clip") != _WRITTEN_PATTERN[itemsize]
+        bad = legal.take(lanes.index, mode="clip") != WRITTEN[itemsize]
         if lanes.live is not None:
             bad &= lanes.live
         if bad.any():
             self._flag("outside the view", buffer, bad, lanes.index)
 
-    # -- conflicts -------------------------------------------------------------------------------------------
-
-    def _tags_of(self, index: Array, live: Array | None) -> tuple[Array, Array]:
-        """Live element indices and the tags of their programs, of shapes that broadcast."""
-        tags = self._group.reshape((-1,) + (1,) * (index.ndim - 1))
-        if live is None:
-            return index, tags
-        return index[live], np.broadcast_to(tags, index.shape)[live] if tags.size > 1 else tags.reshape(1)
-
-    def _shared(self, index: Array) -> bool:
-        """Whether all programs of a group of several make this access, to the same elements."""
-        return bool(index.shape[0] != len(self._group))
+    # -- order -----------------------------------------------------------------------------------------------
 
     def _note_read(self, buffer: Buffer, itemsize: int, lanes: _Lanes) -> None:
         if self._noted is not None and buffer.memory not in self._noted:
             if buffer.memory in self._written_to:
                 raise Repeat(alone=False, buffer=buffer.memory)
             return
-        shape = (len(self._group), *lanes.index.shape[1:])
-        index = np.broadcast_to(lanes.index, shape) if self._shared(lanes.index) else lanes.index
-        live = None if lanes.live is None else np.broadcast_to(lanes.live, index.shape)
-        index, tags = self._tags_of(index, live)
-        foreign = buffer.owners_of(itemsize).read(index, itemsize, tags, self._tags)
-        if foreign.any():
-            self._conflict(buffer, foreign != 0, index)
+        self._hazards.read(buffer, lanes.index, lanes.live, itemsize, self.locate().line)
 
-    def _note_write(self, buffer: Buffer, itemsize: int, lanes: _Lanes, values: Array) -> None:
+    def _note_write(self, buffer: Buffer, lanes: _Lanes, index: Array, values: Array) -> Store | None:
+        """Look at a store before it happens; what is returned wants to see the bytes that it leaves."""
         if buffer.memory in self._loaded and self._noted is not None and buffer.memory not in self._noted:
             raise Repeat(alone=False, buffer=buffer.memory)
-        if self._shared(lanes.index):
+        if len(lanes.index) != len(self._numbers):  # every program of the group writes the same elements
             raise Repeat(alone=True)
-        index, tags = self._tags_of(lanes.index, lanes.live)
-        values = values if lanes.live is None else values[lanes.live]
-        owners = buffer.owners_of(itemsize)
-        foreign = owners.write(index, itemsize, tags, self._tags) != 0
-        last = owners.repeated(index, itemsize)
-        if len(self._group) > 1:
-            if last is not None or foreign.any():
-                raise Repeat(alone=True)
-            return
-        bits = f"u{itemsize}"
-        raw = np.ascontiguousarray(values).view(bits)
-        if foreign.any():
-            # Programs that agree on a value do not depend on their order: a benign overlap, and a common one.
-            foreign &= buffer.view(bits)[index] != raw
-            if foreign.any():
-                self._conflict(buffer, foreign, index)
-        if last is not None:
-            flat = raw.ravel()
-            differs = flat[last] != flat
-            if differs.any():
-                self._flag("conflicting lanes", buffer, differs[None], index.reshape(1, -1))
+        itemsize = values.dtype.itemsize
+        store = self._hazards.write(buffer, lanes.index, lanes.live, itemsize, self.locate().line)
+        store.check(buffer.view(values.dtype), index, values)
+        if not store.shared():
+            return None
+        if len(self._numbers) > 1:
+            raise Repeat(alone=True)
+        return store
 
-    def _conflict(self, buffer: Buffer, foreign: Array, index: Array) -> None:
-        if len(self._group) > 1:
+    def _hazard(self, buffer: Buffer, hazard: Hazard) -> None:
+        if len(self._numbers) > 1:
             raise Repeat(alone=True)
-        self._flag("conflict between programs", buffer, foreign.reshape(1, -1), index.reshape(1, -1))
+        self.report(
+            hazard.kind,
+            buffer.name,
+            hazard.offsets[0],
+            hazard.count,
+            offsets=hazard.offsets[:FEW],
+            line=hazard.line,
+            number=hazard.program,
+            other_line=hazard.other_line,
+            other_program=hazard.other_program,
+        )
 
 
 def _together(addresses: Array, mask: Array | None) -> tuple[Array, Array | None]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.handles import Array, Handle, format_of
+from verify.triton_cpu.overflow import Exact
 
 _NO_ADDRESSES = "expected pointers to be used for loads and stores, got a cast between a pointer and a number"
 
@@ -26,6 +27,8 @@ class Work:
     bytes_loaded: int = 0
     bytes_stored: int = 0
     dot_flops: int = 0
+    dot_types: dict[str, int] = field(default_factory=dict)
+    """`dot_flops` by the type that operands are multiplied in: "bf16", "fp32", "tf32", ..."""
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
@@ -36,9 +39,34 @@ class Work:
         """Elements of an operation's result over all programs of the group; `data` is (p, ...)."""
         return data.size if data.shape[0] == self.programs else data.size * self.programs
 
+    def dot(self, flops: int, operand: str) -> None:
+        """Count a matrix product."""
+        self.dot_flops += flops
+        self.dot_types[operand] = self.dot_types.get(operand, 0) + flops
+
+    def arithmetic(self) -> tuple[int, int]:
+        """Elementwise and transcendental operations so far, for `combined`."""
+        return self.elementwise_flops, self.transcendental
+
+    def combined(self, before: tuple[int, int], data: Array, axis: int, *, passes: int = 1) -> None:
+        """Count the reduction or scan of `data` along `axis` since `before` as length - 1 combinations a
+        line.
+
+        Where NumPy combined a whole axis nothing was counted yet; a scan that went over it `passes` times
+        counted as often.
+        """
+        done = [now - then for now, then in zip(self.arithmetic(), before, strict=True)]
+        if any(done):
+            self.elementwise_flops = before[0] + done[0] // passes
+            self.transcendental = before[1] + done[1] // passes
+        elif data.dtype.kind == "f":
+            length = data.shape[axis]
+            self.elementwise_flops += self.lanes(data) // length * (length - 1)
+
     def saved(self) -> dict[str, Any]:
         """The counts as they are, for `restore`."""
-        return {**vars(self), "float_atomics": dict(self.float_atomics)}
+        copies = {"float_atomics": dict(self.float_atomics), "dot_types": dict(self.dot_types)}
+        return {**vars(self), **copies}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Forget what was counted since `saved`."""
@@ -81,9 +109,28 @@ def _integer_binary(operation: Callable[[Array, Array], Array]) -> Method:
             return Handle(
                 (operation(left.astype(np.int8), right.astype(np.int8)) & 1).astype(np.bool_), lhs.dtype
             )
-        return Handle(operation(left, right), lhs.dtype)
+        data = operation(left, right)
+        self.exact.check(operation, left, right, data)
+        return Handle(data, lhs.dtype)
 
     return method
+
+
+def _extreme(operation: Callable[[Array, Array], Array]) -> Method:
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        data = operation(lhs.data, rhs.data)
+        self.exact.follow(operation, data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype)
+
+    return method
+
+
+def _shift_left(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+    left, right = lhs.data, rhs.data
+    data = np.left_shift(left, right)
+    if left.dtype.kind == "i":
+        self.exact.check(np.multiply, left, np.left_shift(np.int64(1), right.astype(np.int64)), data)
+    return Handle(data, lhs.dtype)
 
 
 def _bits_binary(operation: Callable[[Array, Array], Array]) -> Method:
@@ -151,7 +198,9 @@ def _divide_towards_zero(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
     left, right = lhs.data, rhs.data
     if left.dtype.kind == "u":
         return Handle(left // right, lhs.dtype)
-    return Handle((left - np.fmod(left, right)) // right, lhs.dtype)
+    data = (left - np.fmod(left, right)) // right
+    self.exact.follow(lambda x, y: (x - np.fmod(x, y)) // y, data, left, right)
+    return Handle(data, lhs.dtype)
 
 
 def _reciprocal_root(data: Array) -> Array:
@@ -162,6 +211,8 @@ class Elementwise:
     """Arithmetic half of the builder; every method maps handles of one shape to a handle of that shape."""
 
     work: Work
+    exact = Exact(None)
+    """Follows integers that wrapped."""
 
     create_fadd = _float_binary(np.add)
     create_fsub = _float_binary(np.subtract)
@@ -198,11 +249,11 @@ class Elementwise:
     create_and = _bits_binary(np.bitwise_and)
     create_or = _bits_binary(np.bitwise_or)
     create_xor = _bits_binary(np.bitwise_xor)
-    create_shl = _bits_binary(np.left_shift)
+    create_shl = _shift_left
     create_lshr = _shift_right("u")
     create_ashr = _shift_right("i")
-    create_minsi = create_minui = _bits_binary(np.minimum)
-    create_maxsi = create_maxui = _bits_binary(np.maximum)
+    create_minsi = create_minui = _extreme(np.minimum)
+    create_maxsi = create_maxui = _extreme(np.maximum)
 
     create_icmpSLE = create_icmpULE = _comparison(np.less_equal)
     create_icmpSLT = create_icmpULT = _comparison(np.less)
@@ -243,7 +294,13 @@ class Elementwise:
 
     def create_select(self, condition: Handle, lhs: Handle, rhs: Handle) -> Handle:
         buffer = lhs.buffer if lhs.buffer is rhs.buffer else None
-        return Handle(np.where(condition.data, lhs.data, rhs.data), lhs.dtype, buffer)
+
+        def chosen(left: Array, right: Array) -> Array:
+            return np.where(condition.data, left, right)
+
+        data = chosen(lhs.data, rhs.data)
+        self.exact.follow(chosen, data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype, buffer)
 
     # -- conversions -----------------------------------------------------------------------------------------
 
@@ -275,7 +332,10 @@ class Elementwise:
         data = source.data
         if not signed and data.dtype.kind == "i":
             data = data.view(f"u{data.dtype.itemsize}")
-        return Handle(data.astype(format_of(target).compute, copy=False), target.scalar)
+        cast = data.astype(format_of(target).compute, copy=False)
+        if cast is not data and cast.dtype.kind == "i":
+            self.exact.follow(lambda exact: exact, cast, data)
+        return Handle(cast, target.scalar)
 
     def create_fp_to_fp(self, source: Handle, target: Any, rounding: object) -> Handle:
         scalar = target.scalar

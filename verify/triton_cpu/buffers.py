@@ -1,51 +1,17 @@
-"""What kernels' pointers point into, and what is said of an access that goes wrong."""
+"""What kernels' pointers point into."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from verify.triton_cpu.ownership import Owners
+from verify.triton_cpu.events import Location
 
 Array = npt.NDArray[Any]
-EventKind = Literal[
-    "out-of-bounds load",
-    "out-of-bounds store",
-    "never-written read",
-    "outside the view",
-    "unknown pointer",
-    "misaligned",
-    "conflicting lanes",
-    "conflict between programs",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryEvent:
-    """Accesses of one kind, by one source line of one kernel, to one buffer.
-
-    `offset` (elements from the start of the buffer) and `program` (x, y, z) are those of the first lane seen,
-    `count` is the number of lanes over the whole run; `buffer` is empty when the pointer came from no buffer.
-    """
-
-    kind: EventKind
-    kernel: str
-    line: int
-    buffer: str
-    offset: int
-    count: int
-    program: tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Location:
-    """Where an access happens: the kernel, and its line in the mechanism's file."""
-
-    kernel: str
-    line: int
+WRITTEN = {size: int.from_bytes(b"\x01" * size, "little") for size in (1, 2, 4, 8)}
+"""Size of an element -> what its flags read as, taken as one integer, where all of its bytes are set."""
 
 
 class Buffer:
@@ -55,7 +21,7 @@ class Buffer:
 
     __slots__ = (
         *("_shadows", "_views", "base", "bytes", "complete", "legal"),
-        *("memory", "name", "nbytes", "owners", "written"),
+        *("memory", "name", "nbytes", "stored_at", "written"),
     )
 
     def __init__(self, name: str, base: int, nbytes: int, data: Array, written: Array) -> None:
@@ -70,7 +36,8 @@ class Buffer:
         """Everything is written: what is read need not be looked up."""
         self.legal: Array | None = None
         """Where set, one flag per byte: those that the caller's tensor covers, as a view of larger memory."""
-        self.owners: Owners | None = None
+        self.stored_at: Location | None = None
+        """The last store, while something is still to be written."""
         self._views: dict[str, Array] = {}
         self._shadows: dict[tuple[str, int], Array] = {}
 
@@ -82,12 +49,6 @@ class Buffer:
             size = np.dtype(key).itemsize
             found = self._views[key] = self.bytes[: self.nbytes // size * size].view(key)
         return found
-
-    def owners_of(self, itemsize: int) -> Owners:
-        """Which programs of the running launch touched which element."""
-        if self.owners is None:
-            self.owners = Owners(self.nbytes, itemsize)
-        return self.owners
 
     def shadow(self, itemsize: int) -> Array:
         """`written`, one integer per element of `itemsize` bytes; equal to 0x0101.. where all of its bytes

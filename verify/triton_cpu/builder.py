@@ -14,12 +14,11 @@ import numpy as np
 
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.arithmetic import Elementwise, Work, rounded
+from verify.triton_cpu.blocks import Blocks
 from verify.triton_cpu.handles import (
     ADDRESS,
     FORMATS,
     Array,
-    BlockPointer,
-    Descriptor,
     Handle,
     collapsed,
     format_of,
@@ -28,6 +27,7 @@ from verify.triton_cpu.handles import (
 )
 from verify.triton_cpu.libdevice import call_device_function
 from verify.triton_cpu.memory import Arena, Memory
+from verify.triton_cpu.overflow import Exact
 from verify.triton_cpu.private import tl
 from verify.triton_cpu.ptx import run_inline
 
@@ -79,7 +79,7 @@ def _constant(name: str) -> Callable[[Any, Any], Handle]:
     return method
 
 
-class Builder(Elementwise, private.InterpreterBuilder):
+class Builder(Elementwise, Blocks, private.InterpreterBuilder):
     """One per process; `begin` points it at the arena and the work counts of a launch."""
 
     def __init__(self) -> None:
@@ -101,8 +101,12 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.group = object()
         """Another one whenever other programs start."""
 
-    def begin(self, memory: Memory, work: Work, grid: tuple[int, int, int]) -> None:
+    def begin(
+        self, memory: Memory, work: Work, grid: tuple[int, int, int], *, overflow: bool = False
+    ) -> None:
+        """`overflow` follows offsets that wrap."""
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
+        self.exact = Exact(memory if overflow else None)
 
     def begin_group(self, numbers: Array) -> None:
         """The programs that run from now on, as one: `numbers` (p,) count with x fastest."""
@@ -114,6 +118,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self.programs = self.work.programs = len(numbers)
         self.way = 0
         self.memory.begin_group(numbers)
+        self.exact.clear()
 
     def decided(self, data: Array) -> Any:
         """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
@@ -174,6 +179,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
         dtype = pointers.dtype.element_ty
         form = FORMATS.get(dtype.name, ADDRESS)
+        self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
         work.loads += self.programs
         work.bytes_loaded += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -183,6 +189,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
         form = format_of(value.dtype)
+        self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
         work.stores += self.programs
         work.bytes_stored += self._lanes(pointers.data, mask) * form.raw.itemsize
@@ -205,7 +212,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
     def create_addptr(self, pointer: Handle, offset: Handle) -> Handle:
         form = FORMATS.get(pointer.dtype.element_ty.name, ADDRESS)
         steps = offset.data if offset.data.dtype.kind == "i" else offset.data.astype(np.int64)
-        return Handle(pointer.data + steps * np.int64(form.raw.itemsize), pointer.dtype, pointer.buffer)
+        size = np.int64(form.raw.itemsize)
+        data = pointer.data + steps * size
+        self.exact.follow(lambda start, step: start + step * size, data, pointer.data, offset.data)
+        return Handle(data, pointer.dtype, pointer.buffer)
 
     def _alone(self, what: str) -> None:
         """An operation whose result depends on which program comes first: they run one after another."""
@@ -223,6 +233,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
         self._alone("atomic operations")
         name = private.atomic_name(operation)
         form, combine = format_of(value.dtype), _ATOMICS[name]
+        self.exact.access(pointers.data, mask.data, pointers.buffer, form.raw.itemsize)
         if name == "fadd":
             self._atomic_place(value.dtype)
         self.work.stores += 1
@@ -239,6 +250,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
             pointers.buffer,
             raw,
             poison=form.poison,
+            what=name,
         )
         return Handle(form.decode(old), value.dtype)
 
@@ -255,6 +267,7 @@ class Builder(Elementwise, private.InterpreterBuilder):
             pointers.buffer,
             _exchange_if_equal,
             poison=form.poison,
+            what="cas",
         )
         self.work.stores += 1
         return Handle(form.decode(old), value.dtype)
@@ -264,63 +277,6 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def create_atomic_store(self, pointers: Handle, value: Handle, mask: Handle, *_semantics: Any) -> None:
         self._store(pointers, value, mask.data)
-
-    # -- block pointers and descriptors ----------------------------------------------------------------------
-
-    def create_make_block_ptr(
-        self,
-        base: Handle,
-        shape: Sequence[Handle],
-        strides: Sequence[Handle],
-        offsets: Sequence[Handle],
-        block_shape: Sequence[int],
-        _order: object,
-    ) -> BlockPointer:
-        return BlockPointer(base, shape, strides, offsets, block_shape)
-
-    def create_advance(self, pointer: BlockPointer, steps: Sequence[Handle]) -> BlockPointer:
-        return pointer.advanced(steps)
-
-    def create_tensor_pointer_load(
-        self, pointer: BlockPointer, checked: Sequence[int], padding: object, *_policy: Any
-    ) -> Handle:
-        pointers, mask = pointer.pointers(checked)
-        other = np.full((), np.nan, np.float32) if private.padding_is_nan(padding) else None
-        return self._load(pointers, mask, other)
-
-    def create_tensor_pointer_store(
-        self, pointer: BlockPointer, value: Handle, checked: Sequence[int], *_policy: Any
-    ) -> None:
-        pointers, mask = pointer.pointers(checked)
-        self._store(pointers, value, mask)
-
-    def create_make_tensor_descriptor(
-        self,
-        base: Handle,
-        shape: Sequence[Handle],
-        strides: Sequence[Handle],
-        block_shape: Sequence[int],
-        _signed: bool,
-        padding: object = None,
-        *_options: Any,
-    ) -> Descriptor:
-        return Descriptor(base, shape, strides, block_shape, nan=private.padding_is_nan(padding))
-
-    def create_descriptor_load(
-        self, descriptor: Descriptor, offsets: Sequence[Handle], *_policy: Any
-    ) -> Handle:
-        pointers, mask = descriptor.pointers(offsets)
-        other = np.full((), np.nan, np.float32) if descriptor.nan else None
-        loaded = self._load(pointers, mask, other)
-        if descriptor.tf32:
-            return Handle(numerics.round_tf32_even(loaded.data), loaded.dtype)
-        return loaded
-
-    def create_descriptor_store(
-        self, descriptor: Descriptor, value: Handle, offsets: Sequence[Handle]
-    ) -> None:
-        pointers, mask = descriptor.pointers(offsets)
-        self._store(pointers, value, mask)
 
     # -- shapes ----------------------------------------------------------------------------------------------
 
@@ -337,7 +293,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
         return Handle(arg.data[(slice(None),) * (axis + 1) + (None,)], arg.dtype, arg.buffer)
 
     def create_reshape(self, arg: Handle, shape: Sequence[int], _reorder: bool) -> Handle:
-        return Handle(arg.data.reshape((arg.data.shape[0], *shape)), arg.dtype, arg.buffer)
+        data = arg.data.reshape((arg.data.shape[0], *shape))
+        if not np.may_share_memory(data, arg.data):
+            self.exact.follow(lambda exact: exact.reshape(data.shape), data, arg.data)
+        return Handle(data, arg.dtype, arg.buffer)
 
     def create_trans(self, arg: Handle, order: Sequence[int]) -> Handle:
         return Handle(arg.data.transpose((0, *(axis + 1 for axis in order))), arg.dtype, arg.buffer)
@@ -368,7 +327,8 @@ class Builder(Elementwise, private.InterpreterBuilder):
 
     def create_dot(self, a: Handle, b: Handle, c: Handle, precision: object, _imprecise: object) -> Handle:
         x, y = a.data, b.data
-        self.work.dot_flops += 2 * (x.size // x.shape[0]) * y.shape[-1] * self.programs
+        flops = 2 * (x.size // x.shape[0]) * y.shape[-1] * self.programs
+        self.work.dot(flops, _multiplied_in(a, precision))
         if x.dtype.kind in "iu" and a.dtype.name not in numerics.FLOAT8:
             product = np.matmul(x.astype(np.float64), y.astype(np.float64))
             return Handle(product.astype(np.int64).astype(c.data.dtype) + c.data, c.dtype)
@@ -418,7 +378,10 @@ class Builder(Elementwise, private.InterpreterBuilder):
             raise ValueError("expected the condition of tl.assume to hold, got false")
 
     def create_barrier(self, *_arguments: Any) -> None:
-        """Programs run one instruction at a time over all lanes, so there is nothing to wait for."""
+        """Programs run one instruction at a time over all lanes, so there is nothing to wait for; but what
+        was stored before is visible to every thread after.
+        """
+        self.memory.barrier()
 
     def create_print(self, *_arguments: Any) -> None:
         """Device prints reach no one: a kernel has no channel but its buffers."""
@@ -441,6 +404,13 @@ class InlineResults:
 
 def _exchange_if_equal(was: Array, wanted: Array, new: Array) -> Array:
     return np.where(was == wanted, new, was)
+
+
+def _multiplied_in(operand: Handle, precision: object) -> str:
+    """The type that a dot's operands are multiplied in: float32 ones may be rounded first, or be split."""
+    named = private.precision_name(precision) if operand.dtype.name == "fp32" else "ieee"
+    name: str = operand.dtype.name
+    return name if named == "ieee" else named
 
 
 def _dot_operand(operand: Handle, precision: object) -> Array:
@@ -480,7 +450,7 @@ def _close_inherited() -> None:
     So does what only the compiler's builder has, which a kernel would otherwise find missing.
     """
     for name in {*dir(private.InterpreterBuilder), *private.compiler_operations()}:
-        ours = any(name in vars(owner) for owner in (Builder, Elementwise))
+        ours = any(name in vars(owner) for owner in (Builder, Elementwise, Blocks))
         if name.startswith("create_") and not ours:
             setattr(Builder, name, _refusing(name))
 

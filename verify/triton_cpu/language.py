@@ -345,8 +345,10 @@ class Language:
         at = 0 if axis is None else checked_axis(axis, rank)
         shape = [int(n) for n in handles[0].data.shape[1:]]
         del shape[at]
-        results = []
-        for handle in reduce_handles(handles, at + 1, combine_fn, self._combiner(combine_fn)):
+        results, before = [], self.builder.work.arithmetic()
+        reduced = reduce_handles(handles, at + 1, combine_fn, self._combiner(combine_fn))
+        self.builder.work.combined(before, handles[0].data, at + 1)
+        for handle in reduced:
             result = self.semantic.wrap_tensor(handle, handle.dtype, shape)
             if keep:
                 for place in range(rank) if axis is None else (at,):
@@ -361,6 +363,7 @@ class Language:
     def _scan(self, value: Any, axis: Any, combine_fn: JITFunction, reverse: Any = False, **_: Any) -> Any:
         tensors = self._inputs(value)
         at = checked_axis(_plain(axis), len(tensors[0].shape))
+        first, before = tensors[0].handle.data, self.builder.work.arithmetic()
         handles = scan_handles(
             [x.handle for x in tensors],
             at + 1,
@@ -368,6 +371,8 @@ class Language:
             self._combiner(combine_fn),
             reverse=bool(_plain(reverse)),
         )
+        passes = max(1, (first.shape[at + 1] - 1).bit_length())
+        self.builder.work.combined(before, first, at + 1, passes=passes)
         results = [core.tensor(h, x.type) for h, x in zip(handles, tensors, strict=True)]
         return results[0] if isinstance(value, core.tensor) else tuple(results)
 

@@ -19,8 +19,9 @@ import triton
 from verify.triton_cpu import private
 from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
-from verify.triton_cpu.buffers import Buffer, Location
+from verify.triton_cpu.buffers import Buffer
 from verify.triton_cpu.builder import NotTogether
+from verify.triton_cpu.events import Location
 from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
@@ -94,6 +95,7 @@ class KernelCounters:
     bytes_loaded: int = 0
     bytes_stored: int = 0
     dot_flops: int = 0
+    dot_types: dict[str, int] = field(default_factory=dict)
     elementwise_flops: int = 0
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
@@ -247,8 +249,10 @@ def _add_up(target: KernelCounters, work: Work, programs: int) -> None:
     target.launches += 1
     target.programs += programs
     for item in fields(Work):
-        if item.name not in ("float_atomics", "programs"):
+        if item.name not in ("float_atomics", "dot_types", "programs"):
             setattr(target, item.name, getattr(target, item.name) + getattr(work, item.name))
+    for operand, flops in work.dot_types.items():
+        target.dot_types[operand] = target.dot_types.get(operand, 0) + flops
     for line, count in work.float_atomics.items():
         target.float_atomics[line] = target.float_atomics.get(line, 0) + count
 
@@ -311,9 +315,10 @@ def run_launch(
                     conflicts=conflicts,
                     noted=schedule.noted if revocable else None,
                     revocable=revocable,
+                    parameters=_parameters(arguments),
                 )
                 work = Work()
-                layer.builder.begin(arena, work, grid)
+                layer.builder.begin(arena, work, grid, overflow=conflicts)
                 try:
                     if together and not schedule.alone:
                         schedule.run(layer.builder, arena, twin)
@@ -347,7 +352,21 @@ def _programs(count: int, order: Order) -> Iterable[int]:
 
 def _revocable(arguments: Mapping[str, Argument]) -> bool:
     """Whether the launch's memory is small enough to be put back."""
-    buffers = [value.buffer for value in arguments.values() if isinstance(value, PointerArg)]
-    for value in arguments.values():
-        buffers += value.buffers if isinstance(value, Prepared) else ()
+    buffers = (buffer for value in arguments.values() for buffer in _buffers_of(value))
     return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)
+
+
+def _parameters(arguments: Mapping[str, Argument]) -> dict[str, str]:
+    """Names of buffers -> the kernel's parameters that point into them, as one text."""
+    names: dict[str, list[str]] = {}
+    for key, value in arguments.items():
+        for buffer in _buffers_of(value):
+            names.setdefault(buffer.name, []).append(key)
+    return {buffer: ", ".join(keys) for buffer, keys in names.items()}
+
+
+def _buffers_of(value: Argument) -> tuple[Buffer, ...]:
+    """The buffers that an argument points into."""
+    if isinstance(value, PointerArg):
+        return (value.buffer,)
+    return value.buffers if isinstance(value, Prepared) else ()

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from verify.triton_cpu.accesses import Memory
-from verify.triton_cpu.buffers import Array, Buffer, EventKind, Location, MemoryEvent
+from verify.triton_cpu.buffers import Array, Buffer
+from verify.triton_cpu.events import EventKind, Location, MemoryEvent
 
 __all__ = ["GUARD_BYTES", "Arena", "Buffer", "EventKind", "Location", "Memory", "MemoryEvent"]
 
 GUARD_BYTES = 1024
 _BASE_ADDRESS = 1 << 44
+_VIRTUAL_ADDRESS = 1 << 46
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Arena(Memory):
         self._data: Array = np.empty(0, np.uint8)
         self._poison = 0
         self._frozen = False
+        self._next_virtual = _VIRTUAL_ADDRESS
 
     # -- construction ----------------------------------------------------------------------------------------
 
@@ -57,6 +60,19 @@ class Arena(Memory):
         buffer = Buffer(name, base, nbytes, empty, empty)
         self._buffers[name] = buffer
         self._requests.append(_Request(name=name, nbytes=nbytes, written=written, base=base))
+        return buffer
+
+    def add_virtual(self, name: str, nbytes: int) -> Buffer:
+        """A written buffer of zeros, of which only the pages that a kernel touches take memory: a tensor of
+        the size that a device would hold. It can be used at once, before `freeze` and after.
+        """
+        if name in self._buffers:
+            raise ValueError(f"expected a new buffer name, got {name!r} twice")
+        data, written = np.zeros(nbytes, np.uint8), np.zeros(nbytes, np.bool_)
+        buffer = Buffer(name, self._next_virtual, nbytes, data, written)
+        buffer.complete = True
+        self._next_virtual += -(-nbytes // 4096) * 4096 + 4096
+        self._buffers[name] = buffer
         return buffer
 
     def freeze(self, poison: int) -> None:

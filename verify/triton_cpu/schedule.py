@@ -35,7 +35,8 @@ class Schedule:
         self.noted: frozenset[str] = frozenset()
         """Buffers that programs read and write in one launch."""
         self._widest = 0
-        self._classes: list[Array] = [np.arange(programs)]
+        self._programs = programs
+        self._classes: list[Array] = []
 
     def learn(self, again: Repeat | NotTogether) -> None:
         """Run differently next time."""
@@ -47,7 +48,8 @@ class Schedule:
     def run(self, builder: Builder, memory: Memory, kernel: Callable[[], Any]) -> None:
         """Every program, in groups. Raises Repeat or NotTogether where that cannot be."""
         classes: dict[int, list[Array]] = {}
-        waiting = [(group, 0) for group in reversed(self._classes)]
+        known = self._classes or [np.arange(self._programs)]
+        waiting = [(group, 0) for group in reversed(known)]
         while waiting:
             group, depth = waiting.pop()
             most = 1 if depth > _DEEPEST else self._most(group.size)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from verify.findings import Finding
 from verify.judge.cases import Case
 from verify.judge.judge import WORKER_LIMITS, Judge
-from verify.judge.replay import Failure, replay
+from verify.judge.replay import Failure, replay, shrink_failure
 from verify.judge.session import Session
 from verify.source.static import Mechanism, check_static
 
@@ -101,3 +104,21 @@ def test_inputs_are_those_of_the_seed(judge: Judge, honest: str) -> None:
     assert first.example is not None
     assert other.example is not None
     assert first.example["expected"] != other.example["expected"]
+
+
+def test_a_wrong_access_is_shrunk_by_its_rule_and_line(judge: Judge, honest: str) -> None:
+    """A store that lost its mask: at any size that is no power of two, and with any inputs."""
+    masked = "o.to(o_ptr.dtype.element_ty), mask=columns < V)"
+    wrong = edited(honest, masked, "o.to(o_ptr.dtype.element_ty))")
+    case = replace(CASE, sizes=(*CASE.sizes[:-1], ("V", 5)))
+    with session_of(judge, wrong) as session:
+        finding = next(f for f in replay(session, case).outcome.findings if f.rule == "MEM-OUT-OF-BOUNDS")
+        failure = Failure.at(finding)
+        assert failure is not None
+        assert (failure.case, failure.line) == (case, finding.line)
+        first, last, shrunk = shrink_failure(session, failure, runs=4)
+    assert first.finding == finding
+    assert last.finding is not None
+    assert (last.finding.rule, last.finding.line) == (finding.rule, finding.line)
+    assert all(size <= case.size_map[name] for name, size in shrunk.case.sizes)
+    assert Failure.at(Finding(rule="MEM-ORDER", message="", where="programs in reverse")) is None

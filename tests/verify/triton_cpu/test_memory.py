@@ -187,8 +187,10 @@ def test_programs_that_write_one_place_conflict(kernels: dict[str, JITFunction],
     assert two_buffers(kernel, conflicts=True, grid=(1, 1, 1))[1] == ()
 
 
-def test_programs_that_agree_on_a_value_do_not_conflict(kernels: dict[str, JITFunction]) -> None:
-    assert two_buffers(kernels["everyone_agrees"], conflicts=True, grid=(3, 1, 1))[1] == ()
+def test_programs_that_agree_on_a_value_overlap_and_do_not_conflict(kernels: dict[str, JITFunction]) -> None:
+    [event] = two_buffers(kernels["everyone_agrees"], conflicts=True, grid=(3, 1, 1))[1]
+    assert (event.kind, event.severity) == ("overlap of equal values", "benign")
+    assert (event.program, event.other_program, event.count) == ((1, 0, 0), (0, 0, 0), 16)
 
 
 def test_lanes_that_store_different_values_to_one_place_conflict(kernels: dict[str, JITFunction]) -> None:

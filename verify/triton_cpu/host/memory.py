@@ -14,37 +14,22 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from verify.triton_cpu.accesses import Memory
 from verify.triton_cpu.buffers import Array, Buffer
 from verify.triton_cpu.host.shadows import LARGEST, Shadow, Shadows, bytes_of, covered, is_dense
-from verify.triton_cpu.ownership import Owners
 
 _NOTHING: Array = np.empty(0, np.bool_)
 
 
-class _Touched:
-    """Which programs touched one storage, for all arguments that lie in it; the first gives it its name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.owners: Owners | None = None
-
-
 class StorageBuffer(Buffer):
-    """The storage under one argument. Two arguments of one storage share its flags and its owners."""
+    """The storage under one argument. Two arguments of one storage share its flags; `memory` is the name of
+    the first of them.
+    """
 
-    __slots__ = ("touched",)
+    __slots__ = ()
 
-    def __init__(
-        self, name: str, storage: torch.UntypedStorage, shadow: Shadow | None, touched: _Touched
-    ) -> None:
+    def __init__(self, name: str, storage: torch.UntypedStorage, shadow: Shadow | None, memory: str) -> None:
         written = _NOTHING if shadow is None else shadow.written
         super().__init__(name, storage.data_ptr(), storage.nbytes(), bytes_of(storage), written)
-        self.memory = touched.name
+        self.memory = memory
         self.complete = shadow is None
-        self.touched = touched
-
-    def owners_of(self, itemsize: int) -> Owners:
-        if self.touched.owners is None:
-            self.touched.owners = Owners(self.nbytes, itemsize)
-        return self.touched.owners
 
 
 class TorchMemory(Memory):
@@ -54,7 +39,7 @@ class TorchMemory(Memory):
         super().__init__()
         self._shadows = shadows
         self._views = views
-        self._touched: dict[int, _Touched] = {}
+        self._touched: dict[int, str] = {}  # address of a storage -> its name in this launch
         self._given: dict[int, StorageWeakRef] = {}
 
     def give_address(self, tensor: torch.Tensor) -> None:
@@ -72,9 +57,8 @@ class TorchMemory(Memory):
             if storage is None:
                 del self._given[key]
             elif storage.data_ptr() not in self._touched:
-                touched = _Touched(f"memory {len(self._touched)} by its address")
-                shadow = self._shadows.of_storage(storage)
-                yield StorageBuffer(touched.name, storage, shadow, touched)
+                name = f"memory {len(self._touched)} by its address"
+                yield StorageBuffer(name, storage, self._shadows.of_storage(storage), name)
 
     def _parts(self, addresses: Array, mask: Array | None) -> Iterator[tuple[Array, Array, Buffer | None]]:
         """An access through pointers of no one argument (from a table, or chosen among arguments), cut by
@@ -86,8 +70,7 @@ class TorchMemory(Memory):
             inside = live & (addresses >= buffer.base) & (addresses < buffer.base + buffer.nbytes)
             if inside.any():
                 self._buffers.setdefault(buffer.name, buffer)
-                if isinstance(buffer, StorageBuffer):
-                    self._touched.setdefault(buffer.base, buffer.touched)
+                self._touched.setdefault(buffer.base, buffer.memory)
                 yield addresses, inside, buffer
                 live = live & ~inside
         yield addresses, live, None  # also where nothing is left, so that there always is a part
@@ -157,8 +140,8 @@ class TorchMemory(Memory):
                 f"{tensor.device} with layout {tensor.layout}"
             )
         storage = tensor.untyped_storage()
-        touched = self._touched.setdefault(storage.data_ptr(), _Touched(name))
-        buffer = StorageBuffer(name, storage, self._shadows.find(tensor), touched)
+        memory = self._touched.setdefault(storage.data_ptr(), name)
+        buffer = StorageBuffer(name, storage, self._shadows.find(tensor), memory)
         if self._views:
             buffer.legal = view_mask(tensor)
         self._buffers[name] = buffer

@@ -1,0 +1,27 @@
+"""A histogram with a bin too few: the largest value counts behind the last bin."""
+
+import triton
+import triton.language as tl
+
+CASE = {
+    "tensors": {
+        "x": {"shape": [32], "dtype": "int32", "modulo": 9},
+        "bins": {"shape": [8], "dtype": "int32", "zeros": True},
+    },
+    "launches": [
+        {
+            "kernel": "count",
+            "grid": (2, 1, 1),
+            "arguments": {"x_ptr": "x", "bins_ptr": "bins", "bins": 8, "BLOCK": 16},
+        },
+    ],
+    "event": "out-of-bounds store",
+    "argument": "bins_ptr",
+}
+
+
+@triton.jit
+def count(x_ptr, bins_ptr, bins, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    which = tl.load(x_ptr + at)
+    tl.atomic_add(bins_ptr + which, 1, mask=which <= bins)  # DEFECT

@@ -1,0 +1,26 @@
+"""A block of values stored through a pointer to one element, where its sum was meant."""
+
+import triton
+import triton.language as tl
+
+CASE = {
+    "tensors": {
+        "x": {"shape": [16]},
+        "out": {"shape": [1], "empty": True, "result": True},
+    },
+    "launches": [
+        {
+            "kernel": "total",
+            "grid": (1, 1, 1),
+            "arguments": {"x_ptr": "x", "out_ptr": "out", "BLOCK": 16},
+        },
+    ],
+    "event": "conflicting lanes",
+    "argument": "out_ptr",
+}
+
+
+@triton.jit
+def total(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    value = tl.load(x_ptr + tl.arange(0, BLOCK))
+    tl.store(out_ptr + tl.zeros((BLOCK,), tl.int32), value)  # DEFECT

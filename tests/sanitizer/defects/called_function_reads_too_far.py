@@ -1,0 +1,32 @@
+"""A device function, called by a kernel, that reads past the tensor: the line is the function's."""
+
+import triton
+import triton.language as tl
+
+CASE = {
+    "tensors": {
+        "x": {"shape": [20]},
+        "out": {"shape": [20], "empty": True, "result": True},
+    },
+    "launches": [
+        {
+            "kernel": "copy",
+            "grid": (1, 1, 1),
+            "arguments": {"x_ptr": "x", "out_ptr": "out", "n": 20, "BLOCK": 32},
+        },
+    ],
+    "event": "out-of-bounds load",
+    "argument": "x_ptr",
+}
+
+
+@triton.jit
+def tile_of(pointer, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    return tl.load(pointer + at)  # DEFECT
+
+
+@triton.jit
+def copy(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tile_of(x_ptr, n, BLOCK), mask=at < n)

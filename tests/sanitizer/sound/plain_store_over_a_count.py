@@ -1,0 +1,25 @@
+"""The last program adds its own large number to the counter."""
+
+import triton
+import triton.language as tl
+
+CASE = {
+    "tensors": {
+        "count": {"shape": [1], "dtype": "int32", "zeros": True, "result": True},
+    },
+    "launches": [
+        {
+            "kernel": "count",
+            "grid": (4, 1, 1),
+            "arguments": {"count_ptr": "count"},
+        },
+    ],
+}
+
+
+@triton.jit
+def count(count_ptr):
+    if tl.program_id(0) < 3:
+        tl.atomic_add(count_ptr, 1)
+    else:
+        tl.atomic_add(count_ptr, 100)
