@@ -1,4 +1,4 @@
-"""A block pointer that is advanced in int32 (in int64 from Triton 3.8 on) until its corner wraps."""
+"""A block pointer that is advanced in int32 until its corner wraps."""
 
 import triton
 import triton.language as tl
@@ -18,7 +18,7 @@ CASE = {
     "event": "offset overflow",
     "argument": "x_ptr",
     "also": ["out-of-bounds load"],
-    "last_triton": (3, 7),
+    "last_triton": (3, 7),  # later block pointers are int64
 }
 
 
