@@ -1,6 +1,6 @@
 """The process that meets libraries to compile them: record a case's launches, compile them, say so.
 
-    echo SPEC.py | python -m verify.foreign.compile_child --targets sm_80,sm_90 --pipe 3 --memory 12 [--census]
+    echo SPEC.py | python -m verify.foreign.compile_child --targets sm_80,sm_90 --pipe 3 --memory 12
 
 Specs come on stdin, a line each, so that torch and a library are imported once for several of them. Nothing
 is computed: the library's wrapper runs on zeros, and its launches are written down, not run.
