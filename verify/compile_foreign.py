@@ -37,6 +37,7 @@ MEMORY_GIB = 12
 PROCESSES = 2
 _TAIL_CHARACTERS = 600
 _RULES = {"unavailable": "CMP-FAILED", "broken": "CMP-FAILED", "bug": "CMP-FAILED", "ended": "CMP-FAILED"}
+_OTHER_VENDOR = "It was launched as for an NVIDIA device; the library may choose otherwise for this one."
 
 Say = Callable[[str], None]
 
@@ -110,7 +111,10 @@ def _compiled(path: Path, answer: dict[str, Any], *, compiled: int) -> ForeignCo
         where = f"{report.target}, {answer['shape']}, {file}:{report.line}"
         found = report_findings(report, where=where, spills=True, ieee=False)
         if configurations > 1:
-            found = [_of_an_autotuner(one, configurations) for one in found]
+            first = f"It is the first of {configurations} configurations of an autotuner, which would skip it."
+            found = [replace(one, message=f"{one.message} {first}") for one in found]
+        if report.target == "gfx942":
+            found = [replace(one, message=f"{one.message} {_OTHER_VENDOR}") for one in found]
         findings += [replace(one, line=None) for one in found]  # the line is the library's, not the spec's
         rows.append({**report.shown(seconds=True), "file": file, "configurations": configurations})
     return ForeignCompiled(
@@ -126,11 +130,6 @@ def _compiled(path: Path, answer: dict[str, Any], *, compiled: int) -> ForeignCo
         compiled=compiled,
         failed=answer["event"] != "done" and answer["rule"] in _RULES,
     )
-
-
-def _of_an_autotuner(finding: Finding, count: int) -> Finding:
-    first = f"This is the first of {count} configurations of an autotuner, which would skip it."
-    return replace(finding, message=f"{finding.message} {first}")
 
 
 # -------------------------------------------------------------------------------------------------- the child

@@ -92,7 +92,7 @@ def test_what_an_autotuner_would_skip_is_said_to_be_that(asked: list[Path], tmp_
     (finding,) = one.row["findings"]
     assert (finding["rule"], finding["where"]) == ("CMP-SHARED", "sm_90, usual, bfloat16, lib.py:12")
     assert "num_stages 2 would fit" in finding["message"]
-    assert "first of 11 configurations" in finding["message"]
+    assert "first of 11 configurations of an autotuner" in finding["message"]
     assert "k  " in "\n".join(document_lines({"mechanisms": [], "libraries": [one.row]}))
 
 
