@@ -1,5 +1,5 @@
 """The judge's command line: check, show, replay, explain, compile, roofline, bench, time, gate,
-refresh, foreign, selftest.
+refresh, selftest, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -371,6 +371,10 @@ def refresh(
     raise Stop(worst, refresh_sentence(results))
 
 
+app.command()(foreign)
+app.command()(roofline)
+
+
 @app.command()
 @guarded
 def selftest() -> None:
@@ -389,10 +393,6 @@ def selftest() -> None:
             "interpreter judges no kernel",
         )
     print(f"{len(known.CHECKS)} known answers are right under Triton {name}")
-
-
-app.command()(foreign)
-app.command()(roofline)
 
 
 def main() -> NoReturn:

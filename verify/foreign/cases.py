@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -34,15 +35,21 @@ def label_of(case: Case, dtype: str) -> str:
     return f"{case.name}, {dtype}"
 
 
-def judge_case(spec: Spec, case: Case, dtype: str) -> Outcome:
-    """Run and compare one case in one dtype. Raises BrokenSpec where the reference cannot be believed."""
+def judge_case(spec: Spec, case: Case, dtype: str, *, policy: Literal["first", "last"] = "first") -> Outcome:
+    """Run and compare one case in one dtype, with autotuners' `policy` configuration.
+
+    Raises BrokenSpec where the reference cannot be believed.
+    """
     outcome, label = Outcome(shown={"CON", "NUM", "MEM"}), label_of(case, dtype)
+    label = label if policy == "first" else f"{label}, {policy} configuration"
     tensors = draw_tensors(spec, case, dtype)
     truth = known(spec, case, tensors, dtype)
+    # what is far apart has no flags for its bytes: accesses beyond its storage are events all the same
+    settings = Settings(
+        poison=POISONS[0], exact=_exact(spec, dtype), policy=policy, sanitizer=case.far is None
+    )
     try:
-        ran = run(
-            spec, case, tensors, truth.cotangents, Settings(poison=POISONS[0], exact=_exact(spec, dtype))
-        )
+        ran = run(spec, case, tensors, truth.cotangents, settings)
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, message=str(refused), case=label))
         return outcome
@@ -199,16 +206,13 @@ def memory_notes(ran: Ran, label: str) -> list[Note]:
         rule = EVENT_RULES.get(event.kind)
         if rule is None:
             continue
-        where = (
-            f"{event.kernel} ({event.file}:{event.line})" if event.file else f"{event.kernel}:{event.line}"
-        )
-        buffer = f" of {event.buffer}" if event.buffer else ""
-        notes.append(
-            Note(
-                rule=rule,
-                case=label,
-                message=f"{where}: {event.kind}{buffer}, first at element {event.offset} by program "
-                f"{event.program}; {EXPECTED[event.kind]}",
-            )
-        )
+        where = f"{event.kernel} ({event.file}:{event.line})"
+        text = f"{where}: {event.kind}" + (f" of {event.buffer}" if event.buffer else "")
+        if event.program is not None:
+            text += f", first at element {event.offset} by program {event.program}"
+        if event.other_program is not None:
+            text += f", after program {event.other_program}"
+        if event.other_line:
+            text += f" in line {event.other_line}"
+        notes.append(Note(rule=rule, case=label, message=f"{text}; {EXPECTED[event.kind]}"))
     return notes

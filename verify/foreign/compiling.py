@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from verify.foreign.cases import Outcome
 from verify.foreign.hosting import configurations
@@ -25,6 +25,15 @@ from verify.triton_cpu.report_store import ReportStore
 from verify.triton_cpu.targets import Target
 
 Alive = Callable[[], None]
+_RECORDED: dict[tuple[str, str, str], list[Recorded]] = {}
+"""By spec, case and policy: the targets of a process compile the same launches."""
+
+
+def _launches(spec: Spec, case: Case, policy: Literal["first", "last"]) -> list[Recorded]:
+    key = (spec.name, case.name, policy)
+    if key not in _RECORDED:
+        _RECORDED[key] = record(spec, case, spec.case_dtypes(case)[0], policy=policy)
+    return _RECORDED[key]
 
 
 def compile_target(
@@ -34,7 +43,7 @@ def compile_target(
 
     `alive` is called for each kernel that was compiled.
     """
-    outcome, dtype = Outcome(shown={"CMP"}), spec.case_dtypes(case)[0]
+    outcome = Outcome(shown={"CMP"})
 
     def compiled(launches: Sequence[Recorded]) -> list[CompileReport]:
         return compile_recorded(
@@ -46,11 +55,11 @@ def compile_target(
         )
 
     try:
-        launches = record(spec, case, dtype)
+        launches = _launches(spec, case, "first")
         reports = compiled(launches)
         notes = [note for report in reports for note in notes_of(report, launches, f"{case.name}, {target}")]
         if notes:
-            others = record(spec, case, dtype, policy="last")
+            others = _launches(spec, case, "last")
             notes = [_tuned(note, launches, others, compiled) for note in notes]
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, case=case.name, message=str(refused)))

@@ -14,6 +14,12 @@ from verify.foreign.spec import Deviation
 
 Decision = Literal["pass", "known defects", "fail", "incomplete", "broken spec", "unavailable", "error"]
 SHOWN = 16
+EVIDENCE = {
+    **dict.fromkeys(("CON", "NUM", "GRD", "PRP", "MEM"), "interpreter"),
+    "CMP": "compiler",
+    "THR": "model",
+}
+"""What showed each stage; THR says itself where a device was timed too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,7 @@ class Verdict:
             "source": self.described.get("source"),
             "versions": self.described.get("versions", {}),
             "decision": self.decision,
+            "evidence": {stage: EVIDENCE[stage] for stage, s in self.stages.items() if s in ("pass", "fail")},
             "stages": self.stages,
             "notes": [note.to_json() for note in self.notes],
             "skipped": self.skipped,

@@ -23,6 +23,9 @@ SEED = 20
 STRONG = 35.0
 """Strong gates: log-sigmoids times this, the steepest that published models reach with their gate bias."""
 
+FAR = 1 << 31
+"""Elements, beyond which an offset in int32 is negative."""
+
 _PERTURBED_AS = {"log_sigmoid": "log_decay", "boolean": "index", "offsets": "index", "segments": "index"}
 
 
@@ -60,7 +63,10 @@ def _tensor(spec: Spec, one: Input, case: Case, dtype: str, label: str) -> Tenso
     domain = _PERTURBED_AS.get(one.domain, one.domain)
     if one.scale != 1.0 or one.shift != 0.0:
         domain = "index" if domain == "index" else "normal"  # no longer inside the domain's borders
-    return lay_out(one.name, domain, values, dtype if one.dtype == "io" else one.dtype, case.layout)
+    kind = dtype if one.dtype == "io" else one.dtype
+    if case.far == one.name:
+        return far_apart(one.name, domain, values, kind, one.axes.index("T") if "T" in one.axes else 0)
+    return lay_out(one.name, domain, values, kind, case.layout)
 
 
 def cotangent(
@@ -110,6 +116,30 @@ def lay_out(name: str, domain: str, values: Float64, dtype: str, kind: LayoutKin
         values=to_float64(stored, dtype),
         layout=layout,
         raw=buffer.tobytes(),
+    )
+
+
+def far_apart(name: str, domain: str, values: Float64, dtype: str, axis: int) -> Tensor:
+    """A tensor whose entries along `axis` are so far apart that the last tenth lies beyond 2^31 elements.
+
+    `raw` is empty: such a buffer is only ever addressed, and made where it is used.
+    """
+    stored = narrow(values, dtype)
+    step = -(-FAR // max(1, values.shape[axis] - max(2, values.shape[axis] // 10)))
+    inner = [size for at, size in enumerate(values.shape) if at != axis]
+    strides = list(dense_strides(inner))
+    strides.insert(axis, step)
+    last = sum((size - 1) * stride for size, stride in zip(values.shape, strides, strict=True))
+    if step < values.size // values.shape[axis]:
+        raise ValueError(f"{name}: expected room for {values.shape} between steps of {step} elements")
+    layout = Layout(shape=values.shape, strides=tuple(strides), offset=0, dtype=dtype, length=last + 1)
+    return Tensor(
+        name=name,
+        domain=domain,
+        dtype=dtype,
+        values=to_float64(stored, dtype),
+        layout=layout,
+        raw=b"",
     )
 
 

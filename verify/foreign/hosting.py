@@ -17,7 +17,8 @@ from verify.triton_cpu.private import Autotuner
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something wrong with memory: `file` and `line` in the library, `offset` in elements of `buffer`, an
-    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program.
+    argument, and the `program` (x, y, z) that did it first. A PyTorch operator's read has no program. Where
+    two accesses are involved, `other_line` and `other_program` are those of the other.
     """
 
     kind: str
@@ -27,6 +28,8 @@ class Event:
     buffer: str = ""
     offset: int = 0
     program: tuple[int, int, int] | None = None
+    other_line: int = 0
+    other_program: tuple[int, int, int] | None = None
 
 
 @dataclass(kw_only=True)
@@ -41,7 +44,13 @@ class Watch:
 
 @contextlib.contextmanager
 def watched(
-    *, poison: int, exact: bool, order: Literal["forward", "reverse"], sanitizer: bool, loop_steps: int
+    *,
+    poison: int,
+    exact: bool,
+    order: Literal["forward", "reverse"],
+    policy: Policy,
+    sanitizer: bool,
+    loop_steps: int,
 ) -> Iterator[Watch]:
     """Launches in the context run in the interpreter.
 
@@ -52,6 +61,7 @@ def watched(
     options = Options(
         poison=poison,
         order=order,
+        policy=policy,
         sanitize=sanitizer,
         limits=WorkLimits(programs=1 << 20, loop_steps=loop_steps),
         record=True,
@@ -65,10 +75,13 @@ def watched(
 
 
 @contextlib.contextmanager
-def dry(policy: Policy = "first") -> Iterator[Watch]:
-    """Launches in the context are recorded and not run, at whatever size; `policy` chooses for autotuners."""
+def dry(policy: Policy = "first", *, keep: bool = False) -> Iterator[Watch]:
+    """Launches in the context are recorded and not run, at whatever size; `policy` chooses for autotuners.
+
+    With `keep` the launches hold their tensors, whose integers a kernel may follow.
+    """
     watch = Watch()
-    with attach(Options(sanitize=False, record=True, keep=True, execute=False, policy=policy)) as host:
+    with attach(Options(sanitize=False, record=True, keep=keep, execute=False, policy=policy)) as host:
         try:
             yield watch
         finally:
@@ -101,9 +114,11 @@ def _collect(watch: Watch, host: Host) -> None:
             kernel=event.kernel,
             file=files.get(event.kernel, ""),
             line=event.line,
-            buffer=event.buffer,
+            buffer=event.argument or event.buffer,
             offset=event.offset,
             program=event.program,
+            other_line=event.other_line,
+            other_program=event.other_program,
         )
         for event in host.events
     ]

@@ -14,7 +14,7 @@ from verify.foreign.reference import check_gradients, known
 from verify.foreign.spec import Case, Depth, Spec
 from verify.triton_cpu.targets import TARGETS, Target
 
-Kind = Literal["reference", "case", "order", "property", "compile", "throughput"]
+Kind = Literal["reference", "case", "order", "tuning", "property", "compile", "throughput"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,9 @@ def jobs_of(spec: Spec, depth: Depth) -> list[Job]:
     for case in [case for case in chosen if case.depth == "quick"]:
         dtype = spec.case_dtypes(case)[0]
         found.append(Job(kind="order", label=f"order, {label_of(case, dtype)}", case=case, dtype=dtype))
+        if depth == "full":  # the first configuration ran above; here no autotuner takes the same
+            label = f"last configuration, {label_of(case, dtype)}"
+            found.append(Job(kind="tuning", label=label, case=case, dtype=dtype))
     asked = questions(spec)
     found += [
         Job(kind="property", label=question.label, question=question)
@@ -71,6 +74,8 @@ def do(spec: Spec, job: Job, alive: Callable[[], None] = lambda: None) -> tuple[
             return Outcome(), {}
         case Job(kind="case", case=Case() as case):
             return judge_case(spec, case, job.dtype), {}
+        case Job(kind="tuning", case=Case() as case):
+            return judge_case(spec, case, job.dtype, policy="last"), {}
         case Job(kind="order", case=Case() as case):
             return judge_order(spec, case, job.dtype), {}
         case Job(kind="compile", case=Case() as case):

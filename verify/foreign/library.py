@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from verify.dtypes import Float64
+from verify.dtypes import FORMATS, Float64
 from verify.foreign.draws import values_of
 from verify.foreign.hosting import Event, dry, watched
 from verify.foreign.reference import outputs_of
@@ -20,6 +20,7 @@ from verify.judge.inputs import Tensor
 from verify.judge.random import Stream
 from verify.triton_cpu.host.tuning import Policy
 from verify.triton_cpu.launch import KernelError, WorkLimitExceeded
+from verify.triton_cpu.storages import lazy_zeros
 
 
 class Refused(Exception):
@@ -32,13 +33,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to run: the byte that unwritten memory holds, the order of programs, and whether a dot of float32
-    whose precision the kernel leaves open is exact (else as the compiler's default has it).
+    """How to run: the byte that unwritten memory holds, the order of programs, which of an autotuner's
+    configurations is taken, and whether a dot of float32 whose precision the kernel leaves open is exact
+    (else as the compiler's default has it).
     """
 
     poison: int = 0xFF
     exact: bool = True
     order: Literal["forward", "reverse"] = "forward"
+    policy: Literal["first", "last"] = "first"
     sanitizer: bool = True
 
 
@@ -58,18 +61,27 @@ class Given:
     """A tensor as the library gets it: a view of its own storage, laid out as the case says."""
 
     def __init__(self, tensor: Tensor) -> None:
-        kind = getattr(torch, tensor.dtype)
-        raw = torch.frombuffer(bytearray(tensor.raw), dtype=torch.uint8) if tensor.raw else torch.empty(0)
+        kind, layout = getattr(torch, tensor.dtype), tensor.layout
         self.name = tensor.name
-        self.bytes = raw.clone()  # the allocator's own alignment, at least 64 bytes
-        self._before = np.array(self.bytes.numpy())
-        layout = tensor.layout
-        flat = self.bytes.view(kind) if tensor.raw else torch.empty(0, dtype=kind)
-        self.view = flat.as_strided(layout.shape, layout.strides, layout.offset)
+        far = not tensor.raw and layout.length > 0
+        nbytes = layout.length * FORMATS[tensor.dtype].itemsize
+        if far:  # pages that nobody writes to are never made
+            self.bytes = torch.from_numpy(lazy_zeros(nbytes))
+        else:  # a clone has the allocator's own alignment, at least 64 bytes
+            self.bytes = torch.from_numpy(np.frombuffer(tensor.raw, np.uint8).copy()).clone()
+        self.view = self.bytes.view(kind).as_strided(layout.shape, layout.strides, layout.offset)
+        if far:
+            self.view.copy_(torch.from_numpy(tensor.values))
+        self._watched = self.view if far else self.bytes
+        self._before = self._watched.clone()
 
     @property
     def changed(self) -> bool:
-        return not np.array_equal(self._before, self.bytes.numpy())
+        return not _same_bits(self._before, self._watched)
+
+
+def _same_bits(one: Any, two: Any) -> bool:
+    return bool(torch.equal(one.contiguous().view(torch.uint8), two.contiguous().view(torch.uint8)))
 
 
 def run(
@@ -96,6 +108,7 @@ def run(
         poison=settings.poison,
         exact=settings.exact,
         order=settings.order,
+        policy=settings.policy,
         sanitizer=settings.sanitizer,
         loop_steps=spec.loop_steps,
     ) as watch:
@@ -120,23 +133,27 @@ def run(
     return ran
 
 
-def record(spec: Spec, case: Case, dtype: str, *, policy: Policy = "first") -> list[Any]:
-    """The launches of a case, forward and backward, without running any: zeros go in, nothing is computed.
-
-    Raises Refused, as a library does that looks at values.
-    """
-    leaves = {}
+def zeros_of(spec: Spec, case: Case, dtype: str, *, fill: float = 0.0) -> dict[str, Any]:
+    """Tensors of the case: floats all `fill`, integers as the case draws them, gradients as asked."""
+    found = {}
     for one in spec.case_inputs(case):
         kind = getattr(torch, dtype if one.dtype == "io" else one.dtype)
         if one.domain in INTEGER_DOMAINS:
-            leaves[one.name] = torch.from_numpy(np.array(values_of(one, case, Stream(0)))).to(kind)
+            found[one.name] = torch.from_numpy(np.array(values_of(one, case, Stream(0)))).to(kind)
             continue
-        needed = case.needs is None or one.name in case.needs
+        needed = case.backward and one.moves and (case.needs is None or one.name in case.needs)
         shape = shape_of(one.axes, case.size_map)
-        leaves[one.name] = torch.zeros(
-            shape, dtype=kind, requires_grad=case.backward and one.moves and needed
-        )
-    with dry(policy) as watch:
+        found[one.name] = torch.full(shape, fill, dtype=kind, requires_grad=needed)
+    return found
+
+
+def record(spec: Spec, case: Case, dtype: str, *, policy: Policy = "first", keep: bool = False) -> list[Any]:
+    """The launches of a case, forward and backward, without running any: zeros go in, nothing is computed.
+
+    `keep` keeps their tensors. Raises Refused, as a library does that looks at values.
+    """
+    leaves = zeros_of(spec, case, dtype)
+    with dry(policy, keep=keep) as watch:
         outputs = _guarded(lambda: outputs_of(spec, case, spec.call(**leaves, **case.options)))
         used = [output for output in outputs.values() if output.requires_grad]
         moving = [leaf for leaf in leaves.values() if leaf.requires_grad]

@@ -95,7 +95,9 @@ class Case:
     """One run: sizes of the symbols, options (keywords for both functions), and how the tensors lie.
 
     `lengths` packs sequences: T becomes their sum and N their number. `needs` names the inputs that take
-    gradients (None: all). `dtypes` None means all of the spec's; properties are asked in the first.
+    gradients (None: all). `far` names an input whose tokens (or rows) lie so far apart in memory that the
+    last ones are beyond 2^31 elements; no page of what is between is ever made. `dtypes` None means all of
+    the spec's; properties are asked in the first.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Case:
     scale: float = 1.0
     dtypes: tuple[str, ...] | None = None
     needs: tuple[str, ...] | None = None
+    far: str | None = None
     backward: bool = True
     depth: Depth = "full"
 
@@ -245,6 +248,8 @@ def _case_problems(spec: Spec, case: Case) -> list[str]:
     optional = {one.name for one in spec.inputs if one.optional}
     found = [f"given: expected optional inputs, got {name!r}" for name in case.given if name not in optional]
     inputs = {one.name: one for one in spec.case_inputs(case)}
+    if case.far is not None and case.far not in inputs:
+        found.append(f"far: expected an input of the case, got {case.far!r}")
     found += [f"needs: expected inputs of the case, got {n!r}" for n in case.needs or () if n not in inputs]
     packed = [one.name for one in inputs.values() if one.domain in ("offsets", "segments")]
     if packed and not case.lengths:

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from verify.device.hardware import CudaDevice
 from verify.device.sheets import SHEETS
 from verify.foreign.cases import Outcome
 from verify.foreign.library import Refused, record
 from verify.foreign.notes import Note
 from verify.foreign.spec import Case, Spec
+from verify.foreign.timing import time_case
 from verify.roofline.bounds import LABEL, LaunchBound, bounds_of, total_seconds
 from verify.triton_cpu.compile import CompilePointer
 from verify.triton_cpu.counting import CountedLaunch, count_launches
@@ -37,7 +41,7 @@ def estimate(spec: Spec, case: Case) -> tuple[Outcome, dict[str, Any]]:
     """
     outcome = Outcome(shown={"THR"})
     try:
-        launches = record(spec, case, spec.case_dtypes(case)[0])
+        launches = record(spec, case, spec.case_dtypes(case)[0], keep=True)
         counted = count_launches(countable(launches))
     except Refused as refused:
         outcome.notes.append(Note(rule=refused.rule, case=case.name, message=str(refused)))
@@ -55,7 +59,16 @@ def estimate(spec: Spec, case: Case) -> tuple[Outcome, dict[str, Any]]:
         "dtype": spec.case_dtypes(case)[0],
         "at_least_microseconds": totals,
         f"launches on {CHARTED}": rows,
+        **_timed(spec, case),
     }
+
+
+def _timed(spec: Spec, case: Case) -> dict[str, Any]:
+    """What a CUDA device of this machine says, if there is one."""
+    if not torch.cuda.is_available():
+        return {}
+    timing = time_case(spec, case, CudaDevice("cuda:0"), "cuda:0")
+    return {"timed": {"evidence": f"device:{torch.cuda.get_device_name(0)}", **vars(timing)}}
 
 
 def _row(bound: LaunchBound) -> dict[str, Any]:

@@ -6,7 +6,6 @@ matplotlib (extra `report`) is loaded when a picture is asked for.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,18 @@ from verify.device.sheets import DeviceSheet
 from verify.errors import InfrastructureError
 from verify.roofline.bounds import PIPES, LaunchBound
 
+Edges = tuple[float, float, float, float]
+Pixel = tuple[float, float]
+Point = tuple[float, float]
+
 MARKERS = {"tensor": "s", "fp32": "^", "special": "D", "L2": "v", "DRAM": "o"}
 _DPI = 130
 _FONT = 8.5
 _RINGS = (8.0, 14.0, 22.0, 32.0, 44.0, 58.0, 74.0, 92.0, 112.0, 140.0, 180.0)
 """Distances in points at which a label looks for room."""
+
+_SAME = 10.0
+"""Pixels between dots that share a label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +112,7 @@ def figure_of(bounds: Sequence[LaunchBound], sheet: DeviceSheet, *, title: str) 
     figure.legend(loc="outside lower center", ncols=2, fontsize=_FONT, frameon=False, handlelength=3.6)
     canvas.draw()
     figure.set_layout_engine("none")  # labels are placed on what is drawn now
-    _label(axes, canvas.get_renderer(), points, _names(drawn))
+    _label(axes, canvas.get_renderer(), points, drawn)
     return figure
 
 
@@ -115,21 +121,22 @@ def _long(pipe: str) -> str:
     return words.get(pipe, pipe)
 
 
-def _names(drawn: Sequence[LaunchBound]) -> list[str]:
-    """Kernel and time of each dot; a kernel that is launched again gets a number."""
-    times = Counter(bound.launch.kernel for bound in drawn)
-    seen: Counter[str] = Counter()
-    names = []
-    for bound in drawn:
-        kernel = bound.launch.kernel
-        seen[kernel] += 1
-        number = f" #{seen[kernel]}" if times[kernel] > 1 else ""
-        micro = bound.total * 1e6
-        names.append(f"{kernel}{number}, " + (f"{micro:,.0f} us" if micro >= 100 else f"{micro:.3g} us"))
-    return names
+def _told(bounds: Sequence[LaunchBound]) -> str:
+    """The label of dots that lie on one another: a line for each kernel, with its time."""
+    times: dict[str, list[float]] = {}
+    for bound in bounds:
+        times.setdefault(bound.launch.kernel, []).append(bound.total * 1e6)
+    return "\n".join(
+        f"{kernel}{f' ({len(each)} launches)' if len(each) > 1 else ''}, {_micro(sum(each))} us"
+        for kernel, each in times.items()
+    )
 
 
-def _draw_roofs(axes: Any, roofs: Sequence[Roof], points: Sequence[tuple[float, float]]) -> None:
+def _micro(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _draw_roofs(axes: Any, roofs: Sequence[Roof], points: Sequence[Point]) -> None:
     """Lines over the range of the dots and a little more, so that every ridge is in sight."""
     levels = [roof.level for roof in roofs if roof.level is not None]
     slopes = [roof.slope for roof in roofs if roof.slope is not None]
@@ -153,32 +160,45 @@ def _draw_roofs(axes: Any, roofs: Sequence[Roof], points: Sequence[tuple[float, 
     axes.grid(visible=True, which="major", color="0.9", lw=0.6, zorder=0)
 
 
-Edges = tuple[float, float, float, float]
-Pixel = tuple[float, float]
 
 
-def _label(axes: Any, renderer: Any, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Write each name near its dot where nothing is written or drawn; far ones get a line to their dot."""
+def _label(axes: Any, renderer: Any, points: Sequence[Point], bounds: Sequence[LaunchBound]) -> None:
+    """Name each dot where nothing is written or drawn yet; far labels get a line to their dot."""
     whole = axes.get_window_extent(renderer)
     room = _Room((whole.x0 + 2.0, whole.y0 + 2.0, whole.x1 - 2.0, whole.y1 - 2.0))
     pixels = [(float(x), float(y)) for x, y in axes.transData.transform(points)]
-    for x, y in pixels:
-        room.block(_around((x, y), 9.0, 9.0))
+    for pixel in pixels:
+        room.block(_around(pixel, 9.0, 9.0))
     for line in axes.get_lines():
         if len(line.get_xdata()) > 1:  # a roof; dots are lines of one point
             for x, y in axes.transData.transform(line.get_xydata()):
                 room.block(_around((x, y), 2.0, 2.0))
-    for (x, y), name, at in zip(points, names, pixels, strict=True):
-        probe = axes.annotate(name, (x, y), fontsize=_FONT, textcoords="offset points", xytext=(0, 0))
+    for group in _groups(pixels):
+        point, at = points[group[0]], pixels[group[0]]
+        text = _told([bounds[index] for index in group])
+        probe = axes.annotate(text, point, fontsize=_FONT, textcoords="offset points", xytext=(0, 0))
         size = probe.get_window_extent(renderer)
         probe.remove()
         middle, far = room.find(at, float(size.width), float(size.height))
         axes.annotate(
-            name, (x, y), fontsize=_FONT, textcoords="offset points", zorder=5, annotation_clip=False,
+            text, point, fontsize=_FONT, textcoords="offset points", zorder=5, annotation_clip=False,
             xytext=((middle[0] - at[0]) * 72.0 / _DPI, (middle[1] - at[1]) * 72.0 / _DPI),
             ha="center", va="center",
             arrowprops={"arrowstyle": "-", "color": "0.45", "lw": 0.7, "shrinkB": 4.0} if far else None,
         )  # fmt: skip
+
+
+def _groups(pixels: Sequence[Pixel]) -> list[list[int]]:
+    """Dots that lie on one another, by index: they share a label."""
+    groups: list[list[int]] = []
+    for index, (x, y) in enumerate(pixels):
+        near = (g for g in groups if np.hypot(pixels[g[0]][0] - x, pixels[g[0]][1] - y) < _SAME)
+        found = next(near, None)
+        if found is None:
+            groups.append([index])
+        else:
+            found.append(index)
+    return groups
 
 
 class _Room:
@@ -208,7 +228,20 @@ class _Room:
                     self._labels.append(box)
                     self._leaders += leader
                     return middle, ring > 0
-        return (dot[0], self._inside[1] + height), True  # more labels than room: on the lower edge
+        return self._anywhere(dot, width, height), True
+
+    def _anywhere(self, dot: Pixel, width: float, height: float) -> Pixel:
+        """The free place nearest to the dot, whatever its line crosses; the dot where there is none."""
+        left, low, right, high = self._inside
+        columns = np.arange(left + width / 2.0 + 2.0, right - width / 2.0, 8.0)
+        rows = np.arange(low + height / 2.0 + 1.0, high - height / 2.0, 6.0)
+        places = [(float(x), float(y)) for x in columns for y in rows]
+        for middle in sorted(places, key=lambda place: np.hypot(place[0] - dot[0], place[1] - dot[1])):
+            box = _around(middle, width / 2.0 + 2.0, height / 2.0 + 1.0)
+            if not any(_overlap(box, other) for other in (*self._taken, *self._labels)):
+                self._labels.append(box)
+                return middle
+        return dot
 
     def _free(self, box: Edges, leader: Sequence[Pixel]) -> bool:
         left, low, right, high = self._inside

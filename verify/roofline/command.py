@@ -33,7 +33,7 @@ def roofline(
     ] = TargetName.sm_90,
     programs: Annotated[
         int, typer.Option(help="Programs of a launch to run at most; the others are extrapolated.", min=8)
-    ] = 18,
+    ] = 24,
     png: Annotated[
         Path | None, typer.Option(help="Draw the chart into this file (needs the extra `report`).")
     ] = None,

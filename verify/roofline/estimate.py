@@ -42,7 +42,7 @@ ROLES: Mapping[str, Role] = {
     "count": Role(module="verify.roles.count"),
 }
 LAUNCH_SECONDS = 300.0
-PROGRAMS = 18
+PROGRAMS = 24
 
 Say = Callable[[str], None]
 

@@ -22,7 +22,7 @@ from verify.triton_cpu.sampling import Sample, digits_of, draw_sample
 from verify.triton_cpu.storages import TensorView, lazy_zeros
 from verify.triton_cpu.traffic import Traffic
 
-SAMPLED = 18
+SAMPLED = 24
 """Programs of a launch that are run, where a caller does not say."""
 
 LEAST_SAMPLED = 8
@@ -84,13 +84,15 @@ def count_launch(
 ) -> LaunchCounts:
     """Count one launch by at most `programs` of its programs, or by all of them (None).
 
-    Work of the sampled programs is estimated for the whole grid with the sample's weights. What programs
-    store lands in the storages. `limits` hold for one program; `between` is called after each. Raises
-    KernelError for a kernel that cannot run, WorkLimitExceeded for a program that does too much.
+    All are run where there are not twice as many. Else work is estimated for the whole grid with the sample's
+    weights. What programs store lands in the storages. `limits` hold for one program; `between` is called
+    after each. Raises KernelError for a kernel that cannot run, WorkLimitExceeded for a program that does too
+    much.
     """
     sample, steps = _sample(launch, programs, seed, limits)
     views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
-    traffic = Traffic(views, boxed=not sample.complete)
+    long = steps >= _LONG
+    traffic = Traffic(views, boxed=long or not sample.complete)
     memory = _Memory(views, traffic)
     rows: list[ProgramCounts] = []
     moved: list[dict[str, tuple[int, int, int, int]]] = []
@@ -102,16 +104,18 @@ def count_launch(
         counts = Counts(**{**traffic.program_counts(), **_work(counters)})
         rows.append(ProgramCounts(program=_place(number, launch.grid), weight=weight, counts=counts))
         between()
-        if not sample.complete and steps >= _LONG and len(rows) == _ALIKE and _all_alike(rows, moved):
+        if long and len(rows) == _ALIKE and _all_alike(rows, moved):
             rows = [replace(row, weight=sum(sample.weights) / len(rows)) for row in rows]
             break
-    arguments = traffic.finished([(row.weight, part) for row, part in zip(rows, moved, strict=True)])
+    complete = sample.complete and len(rows) == len(sample.numbers)
+    weighted = [(row.weight, part) for row, part in zip(rows, moved, strict=True)]
+    arguments = traffic.finished(weighted, complete=complete)
     total = Counts.total([(row.counts, row.weight) for row in rows]).rounded()
     return LaunchCounts(
         kernel=private.captured_source(launch.kernel).__name__,
         grid=launch.grid,
         sampled=len(rows),
-        complete=sample.complete,
+        complete=complete,
         counts=_with_unique(total, arguments),
         arguments=arguments,
         programs=tuple(rows),
@@ -182,7 +186,7 @@ def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: Work
     It shows how the grid is laid out, and how long a program is: of long ones fewer are run.
     """
     size = launch.grid[0] * launch.grid[1] * launch.grid[2]
-    if programs is None or size <= programs:
+    if programs is None or size <= LEAST_SAMPLED:
         return draw_sample([(axis,) for axis in launch.grid], max(LEAST_SAMPLED, size), seed), 0
     views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
     with watched_divisions(language().builder) as cuts:
@@ -195,7 +199,7 @@ def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: Work
 def _outermost_first(sample: Sample) -> list[tuple[int, float]]:
     """Numbers and weights, the first and the last program before those between, which are spread out."""
     pairs = list(zip(sample.numbers, sample.weights, strict=True))
-    if sample.complete:
+    if len(pairs) < 3:
         return pairs
     inner = pairs[1:-1]
     middle = len(inner) // 2

@@ -2,10 +2,11 @@
 
 Latin hypercube: every axis of the grid is cut into as many strata as there are samples, and each stratum is
 met once, whatever the other axes do. The first and the last index of every axis are among the samples, since
-that is where tiles are ragged or alone. Weights are calibrated (Deville and Särndal 1992, "Calibration
-Estimators in Survey Sampling", JASA 87): of all weights that are exact for a cost which is a sum over axes of
-a constant, a slope, and what the first and the last index add, those nearest to equal ones. So causal
-attention, whose work grows with the tile, and ragged tails are counted exactly from a handful of programs.
+that is where tiles are ragged or alone; the first and the last program stand for themselves. The other
+weights are calibrated (Deville and Särndal 1992, "Calibration Estimators in Survey Sampling", JASA 87): of
+all weights that are exact for a cost which is a sum over axes of a constant, a slope, and what the first and
+the last index add (and two last ones together), those nearest to equal ones. So causal attention, whose work
+grows with the tile, and ragged tails are counted exactly from a handful of programs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -58,33 +59,39 @@ def digits_of(size: int, sizes: Iterable[int]) -> Axis:
 
 
 def draw_sample(axes: Sequence[Axis], count: int, seed: int) -> Sample:
-    """At most `count` programs of the grid with these axes (x, y, z); all of them where there are no more.
+    """At most `count` programs of the grid with these axes (x, y, z); all of them where there are not twice
+    as many.
 
-    The first and the last program are always there, if only with weight 0: whatever the axes mean, they bound
-    what the grid touches. A pure function of its arguments. Raises ValueError for an empty grid or fewer than
-    8 samples.
+    The first and the last program are always there, with weight 1: whatever the axes mean, they bound what
+    the grid touches, and the last one is where every axis is ragged. A pure function of its arguments. Raises
+    ValueError for an empty grid or fewer than 8 samples.
     """
     sizes = [size for axis in axes for size in axis]
     total = math.prod(sizes)
     if total < 1 or count < 8:
         raise ValueError(f"expected a grid with programs and at least 8 samples, got {axes} and {count}")
-    if total <= count:
+    if total <= 2 * count:  # a sample would save little, and may miss something
         return Sample(numbers=tuple(range(total)), weights=(1.0,) * total, complete=True)
-    points, weights = _best_draw(sizes, count - 2, float(total), seed)
-    weight_of = {0: 0.0, total - 1: 0.0}
+    points, weights = _best_draw(sizes, count - 2, seed)
+    weight_of = {0: 1.0, total - 1: 1.0}
     weight_of |= dict(zip(map(int, _numbers(points, axes)), map(float, weights), strict=True))
     numbers = tuple(sorted(weight_of))
     return Sample(numbers=numbers, weights=tuple(weight_of[number] for number in numbers), complete=False)
 
 
-def _best_draw(sizes: Sequence[int], count: int, total: float, seed: int) -> tuple[Array, Array]:
-    """Points (samples, digits) and their weights: the first draw of distinct points that calibrates."""
+def _best_draw(sizes: Sequence[int], count: int, seed: int) -> tuple[Array, Array]:
+    """Points (samples, digits) and their weights: the first draw of distinct points that calibrates.
+
+    They stand for all programs but the first and the last.
+    """
+    last, total = [size - 1 for size in sizes], math.prod(sizes) - 2
     best: tuple[int, Array, Array] | None = None
     for attempt in range(_DRAWS):
         seeds = [derive(seed, "axis", attempt, axis) for axis in range(len(sizes))]
         columns = [_column(size, count, own) for size, own in zip(sizes, seeds, strict=True)]
         points = np.unique(np.stack(columns, axis=1), axis=0)
-        weights, exact = _calibrated(points, sizes, total)
+        points = points[points.any(axis=1) & (points != last).any(axis=1)]
+        weights, exact = _calibrated(points, sizes)
         if not exact:
             weights = np.full(len(points), total / len(points))
         quality = len(points) + (count if exact else 0)
@@ -124,15 +131,16 @@ def _numbers(points: Array, axes: Sequence[Axis]) -> Array:
     return number
 
 
-def _calibrated(points: Array, sizes: Sequence[int], total: float) -> tuple[Array, bool]:
+def _calibrated(points: Array, sizes: Sequence[int]) -> tuple[Array, bool]:
     """Weights of the points (samples, digits), see the module, and whether they are positive and exact.
 
-    Points can contradict: where one and the same sample is all there is of two indices of unequal share.
+    The first and the last program are not theirs to stand for. Points can contradict: where one and the same
+    sample is all there is of two indices of unequal share.
     """
-    count = len(points)
-    equal = np.full(count, total / count)
+    total, count = math.prod(sizes), len(points)
+    equal = np.full(count, (total - 2) / count)
     rows: list[Array] = [np.ones(count)]
-    wanted: list[float] = [total]
+    wanted: list[float] = [total - 2.0]
     budget = count - _SLACK - 1
     order = sorted(range(len(sizes)), key=lambda axis: sizes[axis])
     for axis in order:
@@ -141,14 +149,19 @@ def _calibrated(points: Array, sizes: Sequence[int], total: float) -> tuple[Arra
         short = min(3, whole)
         if whole > short and whole + sum(min(3, sizes[a] - 1) for a in order if sizes[a] > size) <= budget:
             short = whole
-        if short == whole:
-            rows += [(index == value).astype(np.float64) for value in range(size - 1)]
-            wanted += [total / size] * (size - 1)
-        else:
-            rows += [index / (size - 1), (index == 0).astype(np.float64)]
-            rows.append((index == size - 1).astype(np.float64))
-            wanted += [total / 2.0, total / size, total / size]
+        flags = range(size - 1) if short == whole else (0, size - 1)
+        rows += [(index == value).astype(np.float64) for value in flags]
+        wanted += [total / size - (value == 0) - (value == size - 1) for value in flags]
+        if short != whole:
+            rows.append(index / (size - 1))
+            wanted.append(total / 2.0 - 1.0)
         budget -= short
+    for one, other in combinations(order, 2):  # where two axes are ragged at once
+        both = (points[:, one] == sizes[one] - 1) & (points[:, other] == sizes[other] - 1)
+        if budget > 0 and both.any() and sizes[one] > 1 and sizes[other] > 1:
+            rows.append(both.astype(np.float64))
+            wanted.append(total / (sizes[one] * sizes[other]) - 1.0)
+            budget -= 1
     basis = np.stack(rows)
     correction, *_ = np.linalg.lstsq(basis, np.asarray(wanted) - basis @ equal, rcond=None)
     weights: Array = equal + correction

@@ -23,7 +23,9 @@ _FIRST_ADDRESS = 1 << 44
 _NO_RESERVE = 0x4000
 """MAP_NORESERVE of Linux on x86-64 and aarch64: untouched pages count against no limit but address space."""
 
-_ITEM_BYTES = {"float8_e4m3fn": 1, "float8_e5m2": 1, "float8e4nv": 1, "float8e5": 1, "int1": 1}
+_FLOAT8 = ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz")
+_ITEM_BYTES = {f"float8_{name}": 1 for name in _FLOAT8}
+_ITEM_BYTES |= {"float8e4nv": 1, "float8e5": 1, "int1": 1}
 _ITEM_BYTES |= {"uint16": 2, "uint32": 4, "uint64": 8}
 
 

@@ -19,6 +19,7 @@ from verify.triton_cpu.storages import TensorView, lazy_zeros
 
 Array = npt.NDArray[Any]
 
+_LONGEST = 4096
 _SECTOR_SHIFT = SECTOR_BYTES.bit_length() - 1
 
 
@@ -32,8 +33,11 @@ class Stamps:
         """The distinct places where `program` was not before, and who was; it has been there now."""
         was = self._last[places]
         new = was != program
-        places, was = places[new], was[new]
-        if places.size:
+        if not new.all():
+            places, was = places[new], was[new]
+        if places.size and bool((places[1:] > places[:-1]).all()):  # in order, so there are no two of one
+            self._last[places] = program
+        elif places.size:
             lane = -1 - np.arange(places.size, dtype=np.int32)
             self._last[places] = lane
             alone = self._last[places] == lane  # of lanes with one place the last one to write is left
@@ -54,7 +58,7 @@ class Box:
         pairs = [(step, n) for n, step in zip(tensor.shape, tensor.strides, strict=True) if step and n > 1]
         pairs.sort(reverse=True)
         nested = all(outer >= inner * size for (outer, _), (inner, size) in pairwise(pairs))
-        self._dims = pairs if nested else []
+        self._dims = [part for pair in pairs for part in _parts(*pair)] if nested else []
         self._offset, self._limit = tensor.offset, tensor.nbytes if nested else tensor.storage.nbytes
         self._itemsize = tensor.itemsize
         self._here = [np.zeros(size, np.bool_) for _, size in self._dims]
@@ -96,6 +100,13 @@ class Box:
             places = np.flatnonzero(union)
             covered *= places.size if same else int(places[-1] - places[0]) + 1
         return min(covered, self._limit)
+
+
+def _parts(stride: int, size: int) -> list[tuple[int, int]]:
+    """A long dimension as several, slowest first, so that a flag for each index takes little memory."""
+    if size <= _LONGEST:
+        return [(stride, size)]
+    return [*_parts(stride * _LONGEST, -(-size // _LONGEST)), (stride, _LONGEST)]
 
 
 class Touched:
@@ -212,11 +223,12 @@ class Traffic:
         }
 
     def finished(
-        self, programs: Sequence[tuple[float, Mapping[str, tuple[int, int, int, int]]]]
+        self, programs: Sequence[tuple[float, Mapping[str, tuple[int, int, int, int]]]], *, complete: bool
     ) -> tuple[ArgumentCounts, ...]:
         """Counts by argument over the whole grid, from the weight and `argument_bytes` of each program.
 
-        Unique bytes are the union over programs where all of them ran, else the smaller of two bounds.
+        Unique bytes are the union over programs where all of them ran (`complete`), else the smaller of two
+        bounds, for which the recorder must be `boxed`.
         """
         rows = []
         for pair in self._pairs:
@@ -228,8 +240,8 @@ class Traffic:
                     view_bytes=self._views[name].nbytes,
                     bytes_loaded=round(sums[0]),
                     bytes_stored=round(sums[1]),
-                    unique_loaded=_unique(pair[0], sums[2]),
-                    unique_stored=_unique(pair[1], sums[3]),
+                    unique_loaded=_unique(pair[0], sums[2], complete),
+                    unique_stored=_unique(pair[1], sums[3], complete),
                 )
             )
         return tuple(rows)
@@ -238,7 +250,7 @@ class Traffic:
         return (touched for pair in self._pairs for touched in pair)
 
 
-def _unique(touched: Touched, added_up: float) -> int:
-    if touched.box is None:
+def _unique(touched: Touched, added_up: float, complete: bool) -> int:
+    if complete or touched.box is None:
         return touched.union
     return min(round(added_up), touched.box.nbytes())

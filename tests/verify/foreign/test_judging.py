@@ -10,11 +10,14 @@ import pytest
 
 pytest.importorskip("triton")
 
+from verify.device.hardware import CpuDevice
 from verify.foreign.draws import draw_tensors
 from verify.foreign.jobs import do, jobs_of
+from verify.foreign.library import record
 from verify.foreign.notes import Note
 from verify.foreign.reference import check_gradients, known
-from verify.foreign.spec import BrokenSpec, Spec
+from verify.foreign.spec import BrokenSpec, Case, Input, Output, Spec
+from verify.foreign.timing import time_case
 
 SOURCE = Path(__file__).parent / "specs" / "decayed_sum.py"
 
@@ -97,7 +100,7 @@ FAULTS = {
     "a loop without end": (
         "tl.store(last + number * D + d, state, mask=seen)",
         "while number >= 0:\n        state += 0.0\n    tl.store(last + number * D + d, state, mask=seen)",
-        "NUM-WORK-LIMIT",
+        "NUM-KERNEL-ERROR",
     ),
 }
 
@@ -205,3 +208,34 @@ def test_a_property_that_the_reference_has_not_got_is_the_specs_fault(tmp_path: 
     )
     with pytest.raises(BrokenSpec, match="has not got it"):
         notes_of(spec, "property", label="other tokens")
+
+
+def test_the_clock_times_a_call_forward_and_backward() -> None:
+    calls = []
+
+    def call(x):
+        calls.append(x.requires_grad)
+        return x * 2
+
+    spec = Spec(
+        name="twice",
+        call=call,
+        reference=lambda x: x * 2,
+        inputs=(Input(name="x", dims="D"),),
+        outputs=(Output(name="y", dims="D"),),
+        cases=(Case(name="usual", sizes={"D": 1000}),),
+    )
+    timing = time_case(spec, spec.cases[0], CpuDevice(), "cpu", repetitions=6)
+    assert 0.0 < timing.low <= timing.median <= timing.high < 1.0
+    assert timing.repetitions == 6
+    assert len(calls) > 4 * 6
+    assert all(calls)
+
+
+def test_launches_are_recorded_at_any_size_without_being_run(tmp_path: Path) -> None:
+    spec = load_changed(tmp_path)
+    sizes = {"B": 8, "T": 4096, "D": 512, "N": 8}
+    launches = record(spec, Case(name="large", sizes=sizes, given=("first",)), "bfloat16")
+    assert [launch.kernel.__name__ for launch in launches] == ["forward_kernel", "backward_kernel"]
+    assert [launch.grid for launch in launches] == [(8, 1, 1)] * 2
+    assert launches[0].tensors["x"].shape == (8, 4096, 512)

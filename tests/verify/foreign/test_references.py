@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
 
 import torch
 
+from verify.foreign.draws import draw_tensors
+from verify.foreign.properties import questions
+from verify.foreign.reference import known
 from verify.foreign.references import causal_attention, delta_state, linear_state
 
 
@@ -61,3 +66,16 @@ def test_a_sink_takes_weight_and_gives_no_value() -> None:
     q, k, v = (normal(1, 4, 1, 3, seed=s) for s in range(3))
     full = causal_attention(q, k, v, scale=1.0, sink=torch.tensor([50.0], dtype=q.dtype))
     assert full.abs().max() < 1e-12
+
+
+def test_the_example_on_the_page_is_a_spec_whose_reference_holds() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "foreign.md").read_text()
+    text = page.split("```python\n", 1)[1].split("```", 1)[0]
+    text = text.replace("from mylib import scan\n", "").replace('"mylib==1.2.*"', "")
+    found = {"torch": torch}
+    exec(text.replace("requires=(,)", "requires=()"), found)
+    spec = found["SPEC"]
+    case = spec.cases[0]
+    tensors = draw_tensors(spec, case, "float32")
+    known(spec, case, tensors, "float32")
+    assert [question.rule for question in questions(spec)].count("PRP-RESUME") == 2

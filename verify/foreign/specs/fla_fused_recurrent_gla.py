@@ -46,8 +46,11 @@ def reference(
     decay = q.new_zeros(*q.shape[:3], 1, 1)
     decay = decay if gk is None else decay + gk[..., :, None]
     decay = decay if gv is None else decay + gv[..., None, :]
-    if reverse:
+    if reverse:  # the last token first; packed sequences then come in reverse, with their states
         q, k, v, decay = (x.flip(1) for x in (q, k, v, decay))
+        if cu_seqlens is not None:
+            cu_seqlens = q.shape[1] - cu_seqlens.flip(0)
+            initial_state = None if initial_state is None else initial_state.flip(0)
     o, state = linear_state(
         q,
         k,
@@ -57,7 +60,9 @@ def reference(
         initial_state=initial_state,
         cu_seqlens=cu_seqlens,
     )
-    return o.flip(1) if reverse else o, state if output_final_state else None
+    if reverse:
+        o, state = o.flip(1), state if cu_seqlens is None else state.flip(0)
+    return o, state if output_final_state else None
 
 
 SPEC = Spec(
@@ -83,6 +88,19 @@ SPEC = Spec(
             given=("gk", "gv", *WITH_STATE),
             options=STATE,
             gate="strong",
+        ),
+        Case(
+            name="both gates, several blocks",
+            sizes={"B": 1, "T": 9, "H": 1, "K": 80, "V": 72, "N": 1},
+            given=("gk", "gv", *WITH_STATE),
+            options=STATE,
+        ),
+        Case(
+            name="reverse, packed",
+            sizes={"B": 1, "H": 2, "K": 16, "V": 24},
+            lengths=(1, 9, 5),
+            given=("gk", "cu_seqlens", *WITH_STATE),
+            options={**STATE, "reverse": True},
         ),
         Case(name="reverse", sizes=SMALL, given=("gk", *WITH_STATE), options={**STATE, "reverse": True}),
     ),

@@ -120,6 +120,14 @@ SPEC = Spec(
     compile_case=Case(name="usual", sizes={"M": 1024, "V": 32000}, dtypes=("bfloat16",)),
     deviations=(
         Deviation(
+            rule="CMP-SHARED",
+            kind="design",
+            case="gfx942",
+            message="2,048 threads",
+            why="the launch was recorded as for an NVIDIA device, with 32 warps; on AMD the library takes 16",
+            where="cross_entropy.py, cross_entropy_forward: `if is_hip(): ce_num_warps = 16`",
+        ),
+        Deviation(
             rule="MEM-INPUT-CHANGED",
             kind="design",
             message="x holds",

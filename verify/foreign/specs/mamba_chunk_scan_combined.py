@@ -21,7 +21,9 @@ STATE = {"return_final_states": True}
 SMALL = {"B": 1, "T": 70, "H": 2, "P": 16, "G": 1, "S": 16}
 
 
-def call(chunk_size: int = 32, **arguments: Any) -> Any:
+def call(chunk_size: int = 32, D_wide: Any | None = None, **arguments: Any) -> Any:
+    if D_wide is not None:
+        arguments["D"] = D_wide
     found = mamba_chunk_scan_combined(chunk_size=chunk_size, **arguments)
     return found if isinstance(found, tuple) else (found, None)
 
@@ -37,6 +39,7 @@ def reference(
     dt_bias: Any | None = None,
     initial_states: Any | None = None,
     seq_idx: Any | None = None,
+    D_wide: Any | None = None,
     *,
     chunk_size: int = 32,
     dt_softplus: bool = False,
@@ -44,6 +47,7 @@ def reference(
     return_final_states: bool = False,
 ) -> Any:
     del chunk_size
+    D = D if D_wide is None else D_wide
     batch, length, heads, width = x.shape
     B, C = (expand_groups(w, heads) for w in (B, C))
     step = dt if dt_bias is None else dt + dt_bias
@@ -87,6 +91,7 @@ SPEC = Spec(
         Input(name="B", dims="B T G S"),
         Input(name="C", dims="B T G S"),
         Input(name="D", dims="H", dtype="float32", optional=True),
+        Input(name="D_wide", dims="H P", dtype="float32", optional=True),
         Input(name="z", dims="B T H P", optional=True),
         Input(name="dt_bias", dims="H", dtype="float32", shift=-1.0, optional=True),
         Input(name="initial_states", dims="B H P S", dtype="float32", optional=True),
@@ -106,6 +111,7 @@ SPEC = Spec(
         case("whole chunks", {"T": 64}, "initial_states", options=STATE),
         case("softplus and bias", {}, "dt_bias", "D", options={"dt_softplus": True}),
         case("gate", {}, "z", "D"),
+        case("a skip for each feature", {"P": 20}, "z", "D_wide"),
         case(
             "everything",
             {"B": 2, "H": 4, "G": 2, "T": 45, "P": 24},
@@ -123,6 +129,7 @@ SPEC = Spec(
         case("unaligned storage", {}, "D", layout="unaligned"),
         case("strided cotangents", {"B": 2}, "initial_states", cotangent="transposed", options=STATE),
         case("expanded cotangents", {}, "D", cotangent="expanded"),
+        case("offsets beyond 2^31", {"T": 40}, "D", far="x", dtypes=("bfloat16",)),
         case("chunks of 64", {"T": 130}, "D", "initial_states", options={**STATE, "chunk_size": 64}),
     ),
     properties=Properties(

@@ -20,8 +20,10 @@ SMALL = {"B": 2, "H": 2, "P": 20, "G": 1, "S": 16}
 USUAL = ("D", "dt_bias")
 
 
-def call(state: Any, **arguments: Any) -> Any:
+def call(state: Any, *, slots: tuple[int, ...] | None = None, **arguments: Any) -> Any:
     updated = state.clone()  # so that it can be run again; the library writes into it
+    if slots is not None:
+        arguments["state_batch_indices"] = torch.tensor(slots, dtype=torch.int32)
     return selective_state_update(updated, **arguments), updated
 
 
@@ -37,7 +39,17 @@ def reference(
     dt_bias: Any | None = None,
     *,
     dt_softplus: bool = False,
+    slots: tuple[int, ...] | None = None,
 ) -> Any:
+    if slots is not None:  # sequence b has its state in slots[b], or is padding
+        rows = [max(slot, 0) for slot in slots]
+        y, moved = reference(state[rows], x, dt, A, B, C, D, z, dt_bias, dt_softplus=dt_softplus)
+        seen = [b for b, slot in enumerate(slots) if slot >= 0]
+        updated, mask = state.clone(), torch.zeros(len(slots), 1, 1, dtype=y.dtype)
+        for b in seen:
+            updated[slots[b]] = moved[b]
+            mask[b] = 1.0
+        return y * mask, updated
     B, C = (expand_groups(w, x.shape[1]) for w in (B, C))
     step = dt if dt_bias is None else dt + dt_bias
     step = torch.nn.functional.softplus(step) if dt_softplus else step
@@ -86,6 +98,9 @@ SPEC = Spec(
         case("strided inputs", {}, *USUAL, "z", layout="transposed"),
         case("NaN between rows", {}, *USUAL, "z", layout="gapped"),
         case("NaN around the storage", {}, *USUAL, layout="tail"),
+        case("states in other slots", {"B": 3}, *USUAL, options={"slots": (2, 0, 1)}),
+        case("states in slots, padding", {"B": 3}, *USUAL, "z", options={"slots": (2, -1, 0)}),
+        case("offsets beyond 2^31", {"B": 24}, *USUAL, far="x", dtypes=("bfloat16",)),
         case("without bias", {}, "D", dtypes=("float32",)),
         case("without skip", {}, "dt_bias", dtypes=("float32",)),
         case("without either", {}, dtypes=("float32",)),
@@ -100,6 +115,18 @@ SPEC = Spec(
         backward=False,
     ),
     deviations=(
+        *(
+            Deviation(
+                rule=rule,
+                kind="defect",
+                case="offsets beyond 2^31",
+                why="the program's number times a stride is computed in int32 and wraps: with 2^31 elements "
+                "between the first and the last row of a batch it reads in front of the tensor. The state's "
+                "stride has the same fault: 4,096 slots of 64 heads, 64 x 128, are 2^31 elements",
+                where="selective_state_update.py:66 to 77 (`pid_b` is never widened to int64)",
+            )
+            for rule in ("MEM-OUT-OF-BOUNDS", "NUM-NONFINITE")
+        ),
         Deviation(
             rule="CON-WRAPPER-ERROR",
             kind="defect",
