@@ -111,8 +111,8 @@ def _compiled(path: Path, answer: dict[str, Any], *, compiled: int) -> ForeignCo
         where = f"{report.target}, {answer['shape']}, {file}:{report.line}"
         found = report_findings(report, where=where, spills=True, ieee=False)
         if configurations > 1:
-            first = f"It is the first of {configurations} configurations of an autotuner, which would skip it."
-            found = [replace(one, message=f"{one.message} {first}") for one in found]
+            first = f"It is the first of {configurations} configurations of an autotuner"
+            found = [replace(one, message=f"{one.message} {first}, which would skip it.") for one in found]
         if report.target == "gfx942":
             found = [replace(one, message=f"{one.message} {_OTHER_VENDOR}") for one in found]
         findings += [replace(one, line=None) for one in found]  # the line is the library's, not the spec's
