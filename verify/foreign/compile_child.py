@@ -15,7 +15,7 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def _work(path: Path, arguments: argparse.Namespace, say: Any) -> None:
     except Refused as refused:
         say("failed", rule=refused.rule, message=str(refused))
         return
-    reports = _compile(launches, arguments, say)
+    reports = _compile(launches, arguments, say, configurations)
     kernels = {one.kernel.fn.__name__: one for one in launches}
     say(
         "done",
@@ -102,7 +102,9 @@ def _dtype(spec: Spec) -> str:
     return "bfloat16" if "bfloat16" in dtypes else dtypes[0]
 
 
-def _compile(launches: Sequence[Any], arguments: argparse.Namespace, say: Any) -> list[CompileReport]:
+def _compile(
+    launches: Sequence[Any], arguments: argparse.Namespace, say: Any, configurations: Callable[[Any], int]
+) -> list[CompileReport]:
     from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
     from verify.triton_cpu.recorded import compile_recorded
 
@@ -115,7 +117,8 @@ def _compile(launches: Sequence[Any], arguments: argparse.Namespace, say: Any) -
         launches,
         targets,
         census=arguments.census,
-        spill_limit=SPILL_LIMIT_BYTES,
+        # An autotuner has other configurations of its own, and prefers one that is fast.
+        spill_limit=lambda launch: None if configurations(launch) > 1 else SPILL_LIMIT_BYTES,
         store=None if arguments.no_cache else ReportStore(),
         processes=1,  # two specs go side by side
         answered=answered,
