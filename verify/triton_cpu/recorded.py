@@ -107,18 +107,25 @@ def compile_recorded(
         if report is not None:
             found[index] = report
     waiting = [index for index in range(len(tasks)) if index not in found]
-    lasting: list[int] = []
     codes: dict[int, bytes] = {}
+    counted: list[int] = []  # those to remember once their instructions are counted
+
+    def remember(index: int) -> None:
+        if store is not None:
+            store.put("recorded", _store_key(tasks[index]), found[index].to_json())
+
     for index, report, code, same in _compile(tasks, waiting, min(processes, len(waiting)), seconds):
         found[index] = report
-        codes |= {index: code} if code else {}
-        lasting += [index] if same else []
+        if code:
+            codes[index] = code
+            counted += [index] if same else []
+        elif same:
+            remember(index)
         if answered is not None:
             answered(report)
     _count(tasks, found, codes)
-    if store is not None:
-        for index in lasting:
-            store.put("recorded", _store_key(tasks[index]), found[index].to_json())
+    for index in counted:
+        remember(index)
     return [
         found[index].placed(line=private.source_of(task.launch.kernel)[1], launches=task.count)
         for index, task in enumerate(tasks)
