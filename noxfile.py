@@ -39,12 +39,14 @@ def environment(session: nox.Session) -> None:
     session.install(*PINNED, "--editable", ".[dev]")
 
 
-def run_in_environment(session: nox.Session, *arguments: str) -> None:
+def run_in_environment(
+    session: nox.Session, *arguments: str, env: dict[str, str | None] | None = None
+) -> None:
     """Run `python *arguments` with the interpreter of the `environment` session.
 
     nox keeps one environment per session; torch is too large to have six times.
     """
-    session.run(environment_python(session), *arguments, external=True)
+    session.run(environment_python(session), *arguments, external=True, env=env)
 
 
 def environment_python(session: nox.Session) -> str:
@@ -86,7 +88,8 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Run ruff over everything, and mypy in strict mode over verify/ and harness/."""
     project = nox.project.load_toml("pyproject.toml")["project"]
-    tools = [one for one in project["optional-dependencies"]["dev"] if one.startswith(("mypy", "ruff"))]
+    needed = ("mypy", "pytest>", "ruff")  # pytest: for the types of our plugin
+    tools = [one for one in project["optional-dependencies"]["dev"] if one.startswith(needed)]
     typed = [one for one in project["dependencies"] if not one.startswith(STUBLESS)]
     session.install(*tools, *typed)
     session.run("ruff", "check", ".")
@@ -142,6 +145,36 @@ def gpu(session: nox.Session) -> None:
     """Run the tests that need a GPU, then time the skeletons on it and keep the numbers."""
     run_in_environment(session, "-m", "pytest", "--gpu", "-m", "gpu", *session.posargs)
     run_in_environment(session, "-m", "verify", "bench", "--device", "cuda", "--record")
+
+
+def install_libraries(session: nox.Session) -> None:
+    """Install fla, Liger and mamba-ssm into the environment, without what they would bring along."""
+    install = ("-m", "pip", "install", "--quiet", "--no-deps")
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    run_in_environment(session, *install, *project["optional-dependencies"]["foreign"])
+    run_in_environment(session, *install, "ninja", "packaging", "setuptools", "wheel")
+    # The sdist builds without CUDA only like this, and its Triton operators need nothing that it would build.
+    without_cuda = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
+    mamba = ("--no-build-isolation", "mamba-ssm==2.3.2.post1")
+    run_in_environment(session, *install, *mamba, env=without_cuda)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def foreign(session: nox.Session) -> None:
+    """Judge operators of fla, Liger and mamba-ssm, or `nox -s foreign -- SPEC.py`; installs the libraries.
+
+    Known defects of theirs, each explained in its spec, do not fail the session.
+    """
+    install_libraries(session)
+    run_in_environment(session, "-m", "verify", "foreign", "--accept-known", *session.posargs)
+
+
+@nox.session(name="compile", venv_backend="none", requires=["environment"])
+def compile_everything(session: nox.Session) -> None:
+    """Compile every template and every operator of a library for four targets: what limits each kernel."""
+    install_libraries(session)
+    what = ("templates", "verify/foreign/specs")
+    run_in_environment(session, "-m", "verify", "compile", "--census", *session.posargs, *what)
 
 
 if __name__ == "__main__":

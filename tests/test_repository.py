@@ -36,14 +36,20 @@ def commands(text: str) -> list[str]:
     return [line.split("#")[0].removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
 
 
-def pinned() -> list[Requirement]:
+def assigned(name: str) -> tuple[str, ...]:
+    """The literal that a name of the noxfile stands for."""
     values = [
         node.value
         for node in NOXFILE.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PINNED"
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
     ]
     assert len(values) == 1
-    return [Requirement(text) for text in ast.literal_eval(values[0])]
+    literal: tuple[str, ...] = ast.literal_eval(values[0])
+    return literal
+
+
+def pinned() -> list[Requirement]:
+    return [Requirement(text) for text in assigned("PINNED")]
 
 
 def import_name(requirement: str) -> str:
@@ -76,6 +82,16 @@ def test_the_workflow_tests_every_supported_python() -> None:
     assert re.findall(r'"([\d.]+)"', matrix.group(1)) == supported
     script = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     assert f'# requires-python = "{PROJECT["requires-python"]}"' in script
+
+
+def test_the_workflow_asks_every_triton_that_the_interpreter_knows() -> None:
+    known = assigned("TRITONS")
+    matrix = re.search(r"triton: \[(.*)\]", WORKFLOW)
+    assert matrix is not None
+    assert tuple(re.findall(r'"([\d.]+)"', matrix.group(1))) == known
+    (triton,) = (one for one in map(Requirement, PROJECT["dependencies"]) if one.name == "triton")
+    assert [version for version in known if f"{version}.0" not in triton.specifier] == []
+    assert not any(text in triton.specifier for text in ("3.5.1", "3.10.0"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

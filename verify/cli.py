@@ -1,4 +1,5 @@
-"""The judge's command line: check, show, replay, explain, bench, time, gate, refresh, roofline, selftest.
+"""The judge's command line: check, show, replay, explain, compile, roofline, bench, time, gate,
+refresh, selftest, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
 required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from verify import rules
+from verify.compile_cli import compile_mechanisms
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
+from verify.foreign.cli import foreign
 from verify.roofline.command import roofline
 
 if TYPE_CHECKING:
@@ -211,6 +214,9 @@ def replay(
     raise Stop(REJECTED if found.failed else OK, found.summary)
 
 
+app.command(name="compile")(compile_mechanisms)
+
+
 @app.command()
 @guarded
 def bench(
@@ -365,6 +371,10 @@ def refresh(
     raise Stop(worst, refresh_sentence(results))
 
 
+app.command()(foreign)
+app.command()(roofline)
+
+
 @app.command()
 @guarded
 def selftest() -> None:
@@ -383,9 +393,6 @@ def selftest() -> None:
             "interpreter judges no kernel",
         )
     print(f"{len(known.CHECKS)} known answers are right under Triton {name}")
-
-
-app.command()(roofline)
 
 
 def main() -> NoReturn:

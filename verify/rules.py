@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from verify.findings import STAGES
-from verify.rule_texts import contract, dynamic, gate, mixing, reading
+from verify.rule_texts import contract, dynamic, foreign, gate, memory, mixing, reading
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 """Part of every verdict: a new version may decide differently about the same source."""
 
 STAGE_TITLES: Mapping[str, str] = MappingProxyType(
@@ -53,7 +53,8 @@ class Rule:
 
 
 def _registry() -> Mapping[str, Rule]:
-    texts = [*reading.TEXTS, *contract.TEXTS, *dynamic.TEXTS, *mixing.TEXTS, *gate.TEXTS]
+    parts = (reading, contract, dynamic, memory, mixing, gate, foreign)
+    texts = [text for part in parts for text in part.TEXTS]
     rules = [
         Rule(id=key, title=title, what=what, why=why, fix=fix, example=example)
         for key, title, what, why, fix, example in texts

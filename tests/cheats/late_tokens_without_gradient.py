@@ -36,8 +36,7 @@ def _sums(x_ptr, s_ptr, t, channels, T, C):
     x = tl.load(x_ptr + offsets, mask=inside & (t[:, None] < T), other=0.0).to(tl.float32)
     before = tl.load(x_ptr + offsets - C, mask=inside & (t[:, None] > 0) & (t[:, None] < T), other=0.0)
     first = tl.load(s_ptr + offsets, mask=inside & (t[:, None] == 0), other=0.0)
-    half = 0.5
-    return x + half * (before.to(tl.float32) + first)
+    return x + 0.5 * (before.to(tl.float32) + first)
 
 
 @triton.jit

@@ -74,6 +74,9 @@ def test_five_mistakes_in_a_spec_are_five_findings_at_once(tmp_path: Path) -> No
         (["check", "--device", "tpu", str(SKELETON)], 2, "tpu"),
         (["bench", "--device", "cpu", "--record", str(SKELETON)], 2, "times of a CPU are not kept"),
         (["bench", "--form", "fastest", str(SKELETON)], 2, "fastest"),
+        (["compile", "--target", "sm_70", str(SKELETON)], 2, "sm_70"),
+        (["compile", "--dtype", "float8", str(SKELETON)], 2, "float8"),
+        (["compile", str(ROOT / "docs")], 5, "nothing to compile"),
     ],
 )
 def test_wrong_usage_ends_with_its_code_and_names_what_was_wrong(

@@ -1,42 +1,88 @@
 """CMP: the default tuning compiles for real devices and fits them, without one.
 
-bfloat16 at head sizes 64 and 128 for every target, float32 at 64 for sm_90. Compiling happens in a worker of
-its own profile; here its reports become findings.
+bfloat16 at head sizes 64 and 128 for every target, float32 at 64 for sm_90. Compiling happens in workers of
+their own profile; here the reports become findings. A finding says what is over which limit, and what another
+number of stages or warps was seen to do; that is the same again from the same source, so it may stand in a
+verdict. All that depends on the compiler's mood without being over a limit (registers, occupancy, the census,
+time) stays in `measured`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from verify.findings import Finding
 from verify.judge.cases import Case, usual_sizes
+from verify.judge.compile_pool import Answer, CompilePool, Unit
 from verify.judge.contract_checks import dense_request
-from verify.judge.session import JudgeBroken, Session
-from verify.judge.verdict import TARGETS
-from verify.plan.format import Plan
-from verify.sandbox.client import Limits, RemoteRefusal, Server, Worker, WorkerFailure
+from verify.judge.session import Session
+from verify.plan.specialise import Specialised, specialise
+from verify.sandbox.client import Limits, Server
 from verify.source.contract import Spec
+from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
+from verify.triton_cpu.report import CompileReport
+from verify.triton_cpu.targets import TARGETS, Limit, Target
 
 COMPILE_SECONDS = 240.0
-SPILL_LIMIT_BYTES = 512
-"""Spilled bytes per thread above which a kernel is rejected in bfloat16; below it they are only reported."""
+"""Wall seconds for the kernels of one job together."""
+ADVISED = 16
+"""Kernels of one job for which other configurations are tried, where they do not fit."""
+
+_LIMIT_RULES: dict[Limit, str] = {
+    "shared": "CMP-SHARED",
+    "threads": "CMP-THREADS",
+    "tensor": "CMP-TENSOR-MEMORY",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One shape to compile: the run's dtype and the size of a head."""
+
+    dtype: str
+    head: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.dtype}, head size {self.head}"
+
+
+STAGE_SHAPES: tuple[tuple[Shape, tuple[Target, ...]], ...] = (
+    (Shape(dtype="bfloat16", head=64), TARGETS),
+    (Shape(dtype="bfloat16", head=128), TARGETS),
+    (Shape(dtype="float32", head=64), ("sm_90",)),
+)
+"""What the stage asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One plan to compile for one target."""
+    """One shape's kernels for one target."""
 
-    dtype: str
-    head: int
-    target: str
-    plan: Plan
+    shape: Shape
+    target: Target
+    kernels: tuple[Specialised, ...]
 
     @property
     def label(self) -> str:
-        return f"{self.target}, {self.dtype}, head size {self.head}"
+        return f"{self.target}, {self.shape.label}"
+
+    def units(self, source: bytes, *, census: bool = False) -> list[Unit]:
+        """What a pool compiles for this job."""
+        return [
+            Unit(
+                source=source,
+                group=self.label,
+                index=index,
+                launch=one.specialisation,
+                target=self.target,
+                census=census,
+                advice=index < ADVISED,
+                spill_limit=None if self.shape.dtype == "float32" else SPILL_LIMIT_BYTES,
+            )
+            for index, one in enumerate(self.kernels)
+        ]
 
 
 def compile_case(spec: Spec, dtype: str, head: int) -> Case:
@@ -45,18 +91,11 @@ def compile_case(spec: Spec, dtype: str, head: int) -> Case:
     return Case(sizes=usual_sizes(spec, chosen), dtype=dtype)
 
 
-def plan_jobs(session: Session) -> list[Job]:
-    """Every (plan, target) the stage compiles. Raises Rejected where a wrapper cannot be traced."""
-    jobs = []
-    for dtype, head, targets in (
-        ("bfloat16", 64, TARGETS),
-        ("bfloat16", 128, TARGETS),
-        ("float32", 64, ("sm_90",)),
-    ):
-        case = compile_case(session.mechanism.spec, dtype, head)
-        plan = session.trace(dense_request(session.mechanism, case), case.label)
-        jobs += [Job(dtype=dtype, head=head, target=target, plan=plan) for target in targets]
-    return jobs
+def shape_kernels(session: Session, shape: Shape) -> tuple[Specialised, ...]:
+    """The kernels that forward and backward launch at a shape. Raises Rejected where that is not traced."""
+    case = compile_case(session.mechanism.spec, shape.dtype, shape.head)
+    plan = session.trace(dense_request(session.mechanism, case), case.label)
+    return tuple(specialise(plan.launches))
 
 
 class Compilation:
@@ -66,117 +105,83 @@ class Compilation:
 
     def __init__(self, server: Server, session: Session, limits: Limits) -> None:
         """Trace every plan, then start compiling. Raises Rejected where a wrapper cannot be traced."""
-        self._server, self._limits, self._mechanism = server, limits, session.mechanism
-        self._jobs = plan_jobs(session)
-        self._waiting = deque(range(len(self._jobs)))
-        self._answers: dict[int, tuple[list[Finding], list[dict[str, Any]]]] = {}
-        self._workers: list[Worker] = []
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="compile")
-        self._futures = [self._start()]
+        self._source = session.mechanism.source.encode()
+        traced = [(shape, targets, shape_kernels(session, shape)) for shape, targets in STAGE_SHAPES]
+        self._jobs = [
+            Job(shape=shape, target=target, kernels=kernels)
+            for shape, targets, kernels in traced
+            for target in targets
+        ]
+        self._pool = CompilePool(server, limits, seconds=COMPILE_SECONDS)
+        for job in self._jobs:
+            self._pool.add(job.units(self._source))
+        self._pool.start()
 
     def result(self) -> tuple[list[Finding], list[dict[str, Any]]]:
         """Wait for every job: the findings, and the reports for `measured/`, in the order of the jobs."""
-        if self._waiting:
-            self._futures.append(self._start())
-        for future in self._futures:
-            future.result()
-        answers = [self._answers[index] for index in sorted(self._answers)]
-        return [f for findings, _ in answers for f in findings], [
-            r for _, reports in answers for r in reports
-        ]
+        answers = self._pool.result(workers=2)
+        findings, reports = [], []
+        for job in self._jobs:
+            for unit, one in zip(job.units(self._source), job.kernels, strict=True):
+                answer = answers[unit]
+                findings += check_answer(job, one, answer)
+                if isinstance(answer, CompileReport):
+                    reports.append(row(job, one, answer, seconds=True))
+        return findings, reports
 
     def close(self) -> None:
         """Stop compiling, finished or not."""
-        self._waiting.clear()
-        for worker in self._workers:
-            worker.kill()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-    def _start(self) -> Future[None]:
-        worker = self._server.worker("compile", source=self._mechanism.source.encode(), limits=self._limits)
-        self._workers.append(worker)
-        return self._threads.submit(self._run, worker)
-
-    def _run(self, worker: Worker) -> None:
-        """Take jobs until none is left, or the worker fails, which is a finding of the job it had."""
-        while self._waiting:
-            try:
-                index = self._waiting.popleft()
-            except IndexError:  # the other worker took the last one
-                return
-            job = self._jobs[index]
-            try:
-                header, blobs = worker.call(
-                    "compile",
-                    {
-                        "plan": job.plan.to_json(),
-                        "kernels": list(self._mechanism.kernels),
-                        "target": job.target,
-                    },
-                )
-            except (RemoteRefusal, WorkerFailure) as error:
-                rule = (
-                    "ADM-TIMEOUT"
-                    if isinstance(error, WorkerFailure) and error.kind == "timeout"
-                    else "CMP-FAILED"
-                )
-                self._answers[index] = (
-                    [
-                        Finding(
-                            rule=rule,
-                            where=job.label,
-                            message=f"the compiler ended without an answer: {error}; expected it to return",
-                        )
-                    ],
-                    [],
-                )
-                return
-            if blobs or set(header) != {"reports"}:
-                raise JudgeBroken(f"the compile worker answered {sorted(header)}")
-            reports = [{"dtype": job.dtype, "head": job.head, **report} for report in header["reports"]]
-            self._answers[index] = (
-                [finding for report in reports for finding in _check(job, report)],
-                reports,
-            )
+        self._pool.close()
 
 
-def _check(job: Job, report: dict[str, Any]) -> list[Finding]:
-    kernel, where, findings = report["kernel"], job.label, []
-    if report["error"] is not None:
-        return [
-            Finding(
-                rule="CMP-ERROR",
-                where=where,
-                line=report["line"],
-                message=f"{kernel}: expected it to compile, got {report['error']}",
-            )
-        ]
-    if report["over_limits"] is not None:
+def row(job: Job, one: Specialised, report: CompileReport, *, seconds: bool) -> dict[str, Any]:
+    """A report as documents hold it; `seconds` is the one field that is not the same again."""
+    placed = report.placed(line=one.line, launches=one.launches)
+    return {"dtype": job.shape.dtype, "head": job.shape.head, **placed.shown(seconds=seconds)}
+
+
+def check_answer(job: Job, one: Specialised, answer: Answer) -> list[Finding]:
+    """What the stage has to say about one kernel on one target."""
+    kernel = one.specialisation.kernel
+    if isinstance(answer, CompileReport):
+        report = answer.placed(line=one.line, launches=one.launches)
+        bfloat16 = job.shape.dtype != "float32"
+        return report_findings(report, where=job.label, spills=bfloat16, ieee=True)
+    if answer.kind == "timeout":
+        # No kernel's name: which one was late is the machine's doing, not the mechanism's.
+        late = f"the compiler ended without an answer: {answer.detail}. Use smaller tiles and fewer unrolled "
+        return [Finding(rule="ADM-TIMEOUT", message=f"{late}loops, or a machine that is less busy")]
+    ended = f"{kernel}: the compiler ended without an answer: {answer.detail}; expected it to return"
+    return [Finding(rule="CMP-FAILED", where=job.label, line=one.line, message=ended)]
+
+
+def report_findings(report: CompileReport, *, where: str, spills: bool, ieee: bool) -> list[Finding]:
+    """What is wrong with a report, at its line: limits, and, where they count, spills and float32 dots that
+    are not IEEE.
+    """
+
+    def finding(rule: str, message: str) -> Finding:
+        text = f"{report.kernel}: {message}"
+        return Finding(rule=rule, where=where, line=report.line or None, message=text)
+
+    if report.error is not None:
+        return [finding("CMP-ERROR", f"expected it to compile, got {report.error}")]
+    tried = f"Tried: {report.advice.text}." if report.advice is not None else ""
+    limit_hint = tried or "Use smaller tiles or fewer stages in the default tuning."
+    findings = [
+        finding(_LIMIT_RULES[limit], f"{needs}. {limit_hint}") for limit, needs in report.exceeded.items()
+    ]
+    if spills and report.spill_bytes > SPILL_LIMIT_BYTES:
+        spill_hint = tried if tried and not findings else "Use smaller tiles or more warps by default."
         findings.append(
-            Finding(
-                rule="CMP-SHARED",
-                where=where,
-                line=report["line"],
-                message=f"{kernel}: "
-                f"{report['over_limits']}. Use smaller tiles or fewer stages in the default tuning",
+            finding(
+                "CMP-SPILL",
+                f"spills {report.spill_bytes:,} B of registers a thread; expected at most "
+                f"{SPILL_LIMIT_BYTES}. {spill_hint}",
             )
         )
-    if job.dtype != "float32" and (report["spill_bytes"] or 0) > SPILL_LIMIT_BYTES:
-        findings.append(
-            Finding(
-                rule="CMP-SPILL",
-                where=where,
-                message=f"{kernel}: spills {report['spill_bytes']:,} B of registers a thread; "
-                f"expected at most {SPILL_LIMIT_BYTES}. Use smaller tiles or more warps by default",
-            )
-        )
-    if set(report["dot_precision"]) - {"ieee"}:
-        findings.append(
-            Finding(
-                rule="CMP-DOT-PRECISION",
-                where=where,
-                message=f"{kernel}: tl.dot on float32 compiles to "
-                f'{", ".join(report["dot_precision"])}; expected input_precision="ieee"',
-            )
-        )
+    if ieee and report.dot_precision - {"ieee"}:
+        named = ", ".join(sorted(report.dot_precision))
+        wanted = f'tl.dot on float32 compiles to {named}; expected input_precision="ieee"'
+        findings.append(finding("CMP-DOT-PRECISION", wanted))
     return findings

@@ -121,14 +121,29 @@ def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
     if pending.outcome.findings:
         return pending
     pending.executed = session.execute(plan, inputs, case.label, poison=poison)
-    moved = variants(inputs, case, seed, count=FAR_PERTURBATIONS if case.far else PERTURBATIONS)
-    pending.evaluated = session.evaluate("reference", inputs, moved, case.label)
-    pending.eager = session.evaluate("reference", inputs, [single(inputs)], case.label, dtype="float32")
-    if session.mechanism.has_parallel and case.dtype == "float32":
-        pending.parallel = session.evaluate(
-            "parallel", inputs, [single(inputs)], case.label, dtype="float32"
-        )
+    _ask_definitions(session, pending, seed)
     return pending
+
+
+def _ask_definitions(session: Session, pending: Pending, seed: int) -> None:
+    """Evaluate the reference on the case's inputs and near them, in float64, and once in float32, as
+    `parallel` where there is one.
+    """
+    case, inputs = pending.outcome.case, pending.inputs
+    # Gradients of thousands of tokens take seconds: they are not asked for where none is compared.
+    gradients = not (case.far and case.needs == ())
+    used = len(inputs.tensors) + (len(inputs.cotangents) if gradients else 0)
+    count = FAR_PERTURBATIONS if case.far else PERTURBATIONS
+    near = [blobs[:used] for blobs in variants(inputs, case, seed, count=count)]
+    plain = [single(inputs)[:used]]
+
+    def ask(function: str, blobs: Sequence[Sequence[bytes]], dtype: str) -> Future[list[list[Float64]]]:
+        return session.evaluate(function, inputs, blobs, case.label, dtype=dtype, gradients=gradients)
+
+    pending.evaluated = ask("reference", near, "float64")
+    pending.eager = ask("reference", plain, "float32")
+    if session.mechanism.has_parallel and case.dtype == "float32":
+        pending.parallel = ask("parallel", plain, "float32")
 
 
 def finish(session: Session, pending: Pending) -> Outcome:
@@ -142,8 +157,8 @@ def finish(session: Session, pending: Pending) -> Outcome:
         outcome.counters = executed.counters
         outcome.findings += memory_findings(executed, outcome.case.label)
     if evaluated is not None and eager is not None and _check_oracle(outcome, evaluated):
-        names = result_names(spec)
         truth = truths(spec, pending.inputs, evaluated, eager[0])
+        names = result_names(spec)[: len(truth)]
         if executed is not None:
             _compare_kernels(outcome, spec, executed, dict(zip(names, truth, strict=True)))
         if parallel is not None:
@@ -154,16 +169,18 @@ def finish(session: Session, pending: Pending) -> Outcome:
 def truths(
     spec: Spec, inputs: CaseInputs, evaluated: Sequence[Sequence[Float64]], eager: Sequence[Float64]
 ) -> list[Truth]:
-    """What every result should be, in the order of `result_names`."""
+    """What every result should be, in the order of `result_names`; without gradients where none was asked
+    for.
+    """
     count = len(inputs.cotangents)
     pairs = [
         (result, tensor.values)
         for result, tensor in zip(evaluated[0][:count], inputs.cotangents, strict=True)
     ]
-    entries = zip(inputs.tensors, spec.differentiated, strict=True)
-    terms = [0.0] * count + [
-        gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable
-    ]
+    terms = [0.0] * count
+    if len(eager) > count:
+        entries = zip(inputs.tensors, spec.differentiated, strict=True)
+        terms += [gradient_terms(pairs, tensor.values) for tensor, entry in entries if entry.differentiable]
     return [
         Truth(oracle=results[0], perturbed=results[1:], eager=single, terms=size)
         for results, single, size in zip(zip(*evaluated, strict=True), eager, terms, strict=True)

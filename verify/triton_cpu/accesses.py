@@ -244,6 +244,7 @@ class Memory(Reporting):
             self._hazards.atomic(buffer, index, dtype.itemsize, line, what, changed)
         if not buffer.complete:
             buffer.shadow(dtype.itemsize)[index] = WRITTEN[dtype.itemsize]
+            buffer.stored_at = self.locate()
         out = np.zeros(shape, dtype)
         out[live] = old
         if lanes.bad is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.triton_cpu import private
+from verify.triton_cpu import numerics, private
 from verify.triton_cpu.handles import Array, BlockPointer, Descriptor, Handle
 from verify.triton_cpu.overflow import Exact
 
@@ -69,7 +69,10 @@ class Blocks:
         self.exact.corner(descriptor.base.buffer, [offset.data for offset in offsets])
         pointers, mask = descriptor.pointers(offsets)
         other = np.full((), np.nan, np.float32) if descriptor.nan else None
-        return self._load(pointers, mask, other)
+        loaded = self._load(pointers, mask, other)
+        if descriptor.tf32:
+            return Handle(numerics.round_tf32_even(loaded.data), loaded.dtype)
+        return loaded
 
     def create_descriptor_store(
         self, descriptor: Descriptor, value: Handle, offsets: Sequence[Handle]

@@ -352,9 +352,7 @@ def _programs(count: int, order: Order) -> Iterable[int]:
 
 def _revocable(arguments: Mapping[str, Argument]) -> bool:
     """Whether the launch's memory is small enough to be put back."""
-    buffers = [value.buffer for value in arguments.values() if isinstance(value, PointerArg)]
-    for value in arguments.values():
-        buffers += value.buffers if isinstance(value, Prepared) else ()
+    buffers = (buffer for value in arguments.values() for buffer in _buffers_of(value))
     return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)
 
 
@@ -362,6 +360,13 @@ def _parameters(arguments: Mapping[str, Argument]) -> dict[str, str]:
     """Names of buffers -> the kernel's parameters that point into them, as one text."""
     names: dict[str, list[str]] = {}
     for key, value in arguments.items():
-        if isinstance(value, PointerArg):
-            names.setdefault(value.buffer.name, []).append(key)
+        for buffer in _buffers_of(value):
+            names.setdefault(buffer.name, []).append(key)
     return {buffer: ", ".join(keys) for buffer, keys in names.items()}
+
+
+def _buffers_of(value: Argument) -> tuple[Buffer, ...]:
+    """The buffers that an argument points into."""
+    if isinstance(value, PointerArg):
+        return (value.buffer,)
+    return value.buffers if isinstance(value, Prepared) else ()

@@ -71,6 +71,17 @@ def round_tf32(values: Array) -> Float32:
     return np.where(np.isfinite(source), rounded, source).reshape(np.shape(values))
 
 
+def round_tf32_even(values: Array) -> Float32:
+    """Ten explicit mantissa bits, ties to even, as a tensor map of type TFLOAT32 loads them; infinities and
+    NaN unchanged.
+    """
+    source = np.ascontiguousarray(values, dtype=np.float32)
+    bits = source.view(np.uint32)
+    bias = ((bits >> np.uint32(13)) & _ONE) + np.uint32(0xFFF)
+    rounded = ((bits + bias) & np.uint32(0xFFFFE000)).view(np.float32)
+    return np.where(np.isfinite(source), rounded, source).reshape(np.shape(values))
+
+
 def round_bfloat16_pair(values: Array) -> Float32:
     """The sum of the two bfloat16 numbers that stand for a float32 operand of a dot in three products
     ("bf16x3"); infinities and NaN unchanged.

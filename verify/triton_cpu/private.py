@@ -48,16 +48,20 @@ __all__ = [
     "JITFunction",
     "TensorDescriptor",
     "TritonSemantic",
+    "assembling",
     "atomic_name",
     "bind",
     "builtins_of",
+    "cache_key",
     "captured_source",
     "clear_compiled",
+    "compile_options",
     "compiler_operations",
     "constexpr_parameters",
     "core",
     "default_precision",
     "defaults",
+    "descriptor",
     "driver",
     "enclosed",
     "fixed_parameters",
@@ -80,6 +84,7 @@ __all__ = [
     "swap_driver",
     "tl",
     "tl_math",
+    "trust_empty_cache",
     "unwrapped",
 ]
 
@@ -196,12 +201,48 @@ def set_cache_directory(path: str) -> str:
 
 
 @contextlib.contextmanager
+def assembling() -> Iterator[None]:
+    """Every compile in the context goes all the way, also of what Triton has in its cache, and prints what
+    `ptxas -v` says, after all that a kernel prints.
+    """
+    with triton.knobs.nvidia.scope(), triton.knobs.compilation.scope():
+        triton.knobs.nvidia.dump_ptxas_log = True
+        triton.knobs.compilation.always_compile = True
+        yield
+
+
+@contextlib.contextmanager
 def default_precision(name: str | None) -> Iterator[None]:
     """For a while, what a dot of float32 means where a kernel does not say ("ieee", ...; None: no change)."""
     with triton.knobs.language.scope():
         if name is not None:
             triton.knobs.language.fp32_default = name
         yield
+
+
+@functools.cache
+def compile_options(target: GPUTarget) -> frozenset[str]:
+    """Names of the launch options that a target's compiler knows: num_warps, num_ctas, ..."""
+    parsed = triton.compiler.make_backend(target).parse_options({})
+    return frozenset(vars(parsed))
+
+
+def cache_key(kernel: JITFunction) -> str:
+    """A digest of a kernel's text and of every function and constant that it uses."""
+    return str(kernel.cache_key)
+
+
+def descriptor(base: Any, shape: Any, strides: Any, block_shape: Any, padding: str) -> Any:
+    """A host-side tensor descriptor over `base`, which may have no data."""
+    return TensorDescriptor(base, list(shape), list(strides), list(block_shape), padding)
+
+
+def trust_empty_cache() -> None:
+    """Leave the contents of Triton's own files out of its cache keys: for a process whose cache is its own.
+
+    Reading them takes a third of a second in every process, and one process has one Triton.
+    """
+    triton.runtime.cache.triton_key = lambda: triton.__version__
 
 
 @functools.cache

@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--triton-cpu-limit",
         type=float,
         metavar="SECONDS",
-        help="how long one test may take (default: no limit)",
+        help="processor time that one test may take (default: no limit)",
     )
     group.addoption("--triton-cpu-report", type=Path, metavar="FILE", help="write what happened as JSON")
 

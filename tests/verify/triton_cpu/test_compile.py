@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from verify.triton_cpu import private
 from verify.triton_cpu.compile import CompileArgument, CompilePointer, CompileReport, compile_launch
 from verify.triton_cpu.launch import KernelError, load_kernels
 from verify.triton_cpu.private import JITFunction, core, tl
-from verify.triton_cpu.resources import SHARED_LIMIT_BYTES, TARGETS, Target, amd_resources, over_limits
+from verify.triton_cpu.resources import ToolError, amd_resources, ptxas_resources
 from verify.triton_cpu.selftest import run_once
+from verify.triton_cpu.targets import FACTS, TARGETS, Target
+
+UNIT = {"sm_80": "mma.sync", "sm_90": "mma.sync", "sm_100": "mma.sync", "gfx942": "mfma"}  # 32 rows: no wgmma
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +52,14 @@ def test_a_matmul_compiles_and_fits_everywhere(
     assert report.error is None
     assert (report.kernel, report.target, report.spill_bytes) == ("matmul", target, 0)
     assert 0 < report.registers <= 512
-    assert 0 < report.shared_bytes <= SHARED_LIMIT_BYTES[target]
-    assert over_limits(target, report.shared_bytes) is None
+    assert 0 < report.shared_bytes <= FACTS[target].shared_block_bytes
+    assert report.fits
+    assert report.occupancy is not None
+    assert report.occupancy.blocks >= 1
+    assert [(dot.text, dot.count) for dot in report.dots] == [("bf16 -> f32", 1)]
+    assert set(report.tensor_units) == {UNIT[target]}
+    assert set(report.index) == {"i32"}
+    assert CompileReport.from_json(json.loads(json.dumps(report.to_json()))) == report
 
 
 @pytest.mark.parametrize("precision", ["ieee", "tf32"])
@@ -174,8 +184,70 @@ def test_amd_numbers_come_from_the_metadata() -> None:
     assert amd_resources(text).registers == 128
 
 
-def test_too_much_shared_memory_is_named() -> None:
-    message = over_limits("gfx942", 65537)
-    assert message is not None
-    assert "65536" in message
-    assert "65537" in message
+def test_a_census_counts_what_the_units_say(kernels: dict[str, JITFunction], scratch: str) -> None:
+    asked = {"num_warps": 4, "num_stages": 2, "scratch": scratch, "census": True}
+    report = compile_launch(kernels["matmul"], matmul("bfloat16"), target="sm_90", **asked)
+    assert report.census is not None
+    assert sum(report.census["tensor core"].values()) == report.tensor_units["mma.sync"]
+    assert report.census["all"]["total"] > 100
+    assert report.census["global"].keys() >= {"STG.128"}
+    amd = compile_launch(kernels["matmul"], matmul("bfloat16"), target="gfx942", **asked)
+    assert amd.census is not None
+    assert sum(amd.census["tensor core"].values()) == amd.tensor_units["mfma"]
+
+
+def test_options_that_a_target_does_not_know_are_left_out_and_named(
+    kernels: dict[str, JITFunction], scratch: str
+) -> None:
+    pointers = {name: CompilePointer(dtype="float32") for name in ("x", "y", "out")}
+    arguments = {**pointers, "n": 64, "BLOCK": 64}
+    options = {"maxnreg": 32, "waves_per_eu": 2, "num_ctas": None}
+    for target, kept, ignored in (
+        ("sm_80", {"maxnreg": 32}, ("waves_per_eu",)),
+        ("gfx942", {"waves_per_eu": 2}, ("maxnreg",)),
+    ):
+        report = compile_launch(
+            kernels["vector_add"],
+            arguments,
+            num_warps=None,
+            num_stages=None,
+            target=target,
+            options=options,
+            scratch=scratch,
+        )
+        assert (report.error, dict(report.options), report.ignored) == (None, kept, ignored)
+        assert report.num_warps == 4
+
+
+def test_registers_are_those_of_the_last_kernel_in_the_log() -> None:
+    log = """ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'k' for 'sm_90a'
+ptxas info    : Function properties for k
+    24 bytes stack frame, 16 bytes spill stores, 12 bytes spill loads
+ptxas info    : Function properties for helper
+    40 bytes stack frame, 8 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 168 registers, used 1 barriers, 64 bytes cumulative stack size
+ptxas info    : Compile time = 5.0 ms
+"""
+    found = ptxas_resources("ptxas info    : Used 7 registers\n" + log)
+    assert (found.registers, found.stack_bytes, found.spill_bytes) == (168, 40, 24)
+    assert len(found.warnings) == 1
+    assert "serialized" in found.warnings[0]
+    with pytest.raises(ToolError, match="registers"):
+        ptxas_resources("nothing of the kind")
+
+
+def test_what_a_kernel_prints_while_it_compiles_is_not_taken_for_the_log(scratch: str) -> None:
+    source = """
+@triton.jit
+def lies(out):
+    tl.static_print("ptxas info    : Compiling entry function 'lies' for 'sm_80'")
+    tl.static_print("ptxas info    : Used 1 registers")
+    tl.store(out + tl.arange(0, 256), tl.arange(0, 256) * 3)
+"""
+    kernel = load_kernels(source, "<lies>")["lies"]
+    for _ in range(2):  # the second time Triton has it in its cache
+        report = compiled(kernel, {"out": CompilePointer(dtype="int32")}, "sm_80", scratch)
+        assert report.error is None
+        assert report.registers > 4

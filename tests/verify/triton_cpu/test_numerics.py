@@ -57,6 +57,23 @@ def test_tf32_keeps_ten_bits_and_ties_go_away_from_zero() -> None:
     assert np.array_equal(numerics.round_tf32(x), want, equal_nan=True)
 
 
+def test_tf32_of_a_tensor_map_ties_to_even() -> None:
+    step = 2.0**-10
+    x = np.array([1 + step / 2, 1 + 1.5 * step, -1 - step * 0.51, 1 + step, np.inf, np.nan], np.float32)
+    want = np.array([1.0, 1 + 2 * step, -1 - step, 1 + step, np.inf, np.nan], np.float32)
+    assert np.array_equal(numerics.round_tf32_even(x), want, equal_nan=True)
+
+
+def test_two_bfloat16_numbers_hold_sixteen_bits() -> None:
+    x = floats()
+    x = x[np.isfinite(x) & (np.abs(x) > 1e-30) & (np.abs(x) < 1e38)]
+    pair = numerics.round_bfloat16_pair(x)
+    assert (np.abs(pair - x) <= np.abs(x) * 2.0**-16).all()
+    assert (pair != numerics.round_bfloat16(x)).any()
+    odd = np.array([np.inf, -np.inf, np.nan], np.float32)
+    assert np.array_equal(numerics.round_bfloat16_pair(odd), odd, equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
 @pytest.mark.parametrize("source", [np.float32, np.float64])
 def test_floats_become_integers_by_truncation_and_clamping(

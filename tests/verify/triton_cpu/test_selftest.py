@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from verify.cli import app
 from verify.triton_cpu import arithmetic, builder, launch, numerics, private, reductions, selftest, version
 from verify.triton_cpu.builder import Builder
 from verify.triton_cpu.handles import Handle
@@ -206,6 +208,19 @@ def test_an_unknown_triton_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest.private, "VERSION", (4, 0))
     (failure,) = selftest.run()
     assert failure.startswith("version: expected Triton 3.6 to 3.9, got 4.0.")
+
+
+def test_the_command_says_how_it_stands_and_ends_with_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = CliRunner().invoke(app, ["selftest"])
+    version_text = ".".join(map(str, version.VERSION))
+    assert (sound.exit_code, sound.stdout.splitlines()) == (
+        0,
+        [f"{len(selftest.CHECKS)} known answers are right under Triton {version_text}"],
+    )
+    monkeypatch.setattr(selftest, "run", lambda: ["fma: expected 1, got 2"])
+    broken = CliRunner().invoke(app, ["selftest"])
+    assert (broken.exit_code, broken.stdout.splitlines()) == (3, ["fma: expected 1, got 2"])
+    assert "this interpreter judges no kernel" in broken.stderr
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,15 @@ class Shadow:
 
     __slots__ = ("_reference", "allocated", "complete", "poison", "written")
 
-    def __init__(self, storage: torch.UntypedStorage, poison: int, allocated: str) -> None:
+    def __init__(
+        self, storage: torch.UntypedStorage, poison: int, allocated: str, *, written: bool = False
+    ) -> None:
         self._reference = StorageWeakRef(storage)
         self.allocated = allocated
         """Where: "file.py:12"."""
         self.poison = poison
-        self.written: Array = np.zeros(storage.nbytes(), np.bool_)
-        self.complete = not self.written.size
+        self.written: Array = np.full(storage.nbytes(), written, np.bool_)
+        self.complete = written or not self.written.size
 
     @property
     def expired(self) -> bool:
@@ -97,17 +99,22 @@ class Shadow:
 
     def write(self, view: torch.Tensor, which: torch.Tensor | None = None) -> None:
         """Mark the view's elements as written: all, or where `which` (bool, the view's shape) holds."""
-        if self.complete:
-            return
+        if which is None:
+            self._bytes_of_view(view).fill_(True)
+        else:
+            self._bytes_of_view(view).bitwise_or_(which.unsqueeze(-1))
+
+    def assign(self, view: torch.Tensor, which: torch.Tensor) -> None:
+        """The view's elements are as written as what was copied to them: where `which` holds."""
+        self._bytes_of_view(view).copy_(which.unsqueeze(-1))
+        self.complete = False
+
+    def _bytes_of_view(self, view: torch.Tensor) -> torch.Tensor:
         itemsize = view.dtype.itemsize
         steps = (*(step * itemsize for step in view.stride()), 1)
-        flags = torch.from_numpy(self.written).as_strided(
+        return torch.from_numpy(self.written).as_strided(
             (*view.shape, itemsize), steps, view.storage_offset() * itemsize
         )
-        if which is None:
-            flags.fill_(True)
-        else:
-            flags |= which.unsqueeze(-1)
 
 
 class Shadows:
@@ -128,17 +135,20 @@ class Shadows:
         return self._watch(storage, allocated)
 
     def inherit(self, copy: torch.Tensor, flags: torch.Tensor, allocated: str) -> None:
-        """Watch a fresh copy of which only the elements under `flags` (bool, its shape) count as written."""
+        """A tensor was copied to, and only the elements under `flags` (bool, its shape) had been written."""
         storage = copy.untyped_storage()
-        if storage.nbytes() <= LARGEST:
-            shadow = self._watch(storage, allocated)
-            shadow.write(copy, flags)
-            bytes_of(storage)[~shadow.written] = self.poison
+        if storage.nbytes() > LARGEST:
+            return
+        shadow = self._by_storage.get(storage._cdata)
+        if shadow is None:
+            shadow = self._watch(storage, allocated, written=True)
+        shadow.assign(copy, flags)
+        bytes_of(storage)[~shadow.written] = self.poison
 
-    def _watch(self, storage: torch.UntypedStorage, allocated: str) -> Shadow:
+    def _watch(self, storage: torch.UntypedStorage, allocated: str, *, written: bool = False) -> Shadow:
         if len(self._by_storage) % _SWEEP == _SWEEP - 1:
             self._by_storage = {key: one for key, one in self._by_storage.items() if not one.expired}
-        shadow = self._by_storage[storage._cdata] = Shadow(storage, self.poison, allocated)
+        shadow = self._by_storage[storage._cdata] = Shadow(storage, self.poison, allocated, written=written)
         return shadow
 
     def find(self, tensor: torch.Tensor) -> Shadow | None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from verify.triton_cpu.events import Severity
 from verify.triton_cpu.host.shadows import Shadow, Shadows
 
 _EMPTY = frozenset("empty empty_like empty_strided empty_permuted new_empty new_empty_strided".split())
@@ -25,7 +26,8 @@ _OVERWRITES = frozenset(
 )
 # The result is a selection of the first argument's elements (or of a list of tensors).
 _MOVES = frozenset(
-    "clone _to_copy cat index index_select gather masked_select constant_pad_nd repeat roll flip".split()
+    "clone _to_copy cat index index_select gather masked_select constant_pad_nd repeat roll flip "
+    "where masked_fill".split()
 )
 # Overwrites a part of the first argument, and reads nothing of it.
 _SCATTERS = frozenset("index_put_ scatter_ index_copy_ index_fill_ masked_fill_ masked_scatter_".split())
@@ -47,6 +49,7 @@ class TorchRead:
     line: int
     allocated: str
     elements: int
+    severity: Severity = "error"
 
 
 def caller() -> tuple[str, int]:
@@ -140,9 +143,9 @@ class Tracker(TorchDispatchMode):
         if unread and reading.name in _MOVES:
             return self._move(func, args, given)
         if unread and reading.name == "copy_":
-            for tensor, shadow in written:
-                shadow.write(tensor, self._flags(args[1]).expand(tensor.shape))
-            return func(*args, **given)
+            result = func(*args, **given)
+            self._shadows.inherit(args[0], self._flags(args[1]).expand(args[0].shape), unread[0][1].allocated)
+            return result
         for tensor, shadow in unread:
             self._note(reading.name, tensor, shadow)
         result = func(*args, **given)
@@ -170,16 +173,27 @@ class Tracker(TorchDispatchMode):
 
     def _move(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        options = {key: value for key, value in kwargs.items() if key not in ("dtype", "memory_format")}
-        name = self._known[func].name
-        rest = args[1:] if name != "constant_pad_nd" else (args[1], True)
-        flags = func(self._flags(args[0]), *rest, **options)
+        flags = self._moved(func, args, kwargs)
         if not bool(flags.all()):
-            allocated = next(
-                (shadow.allocated for _, shadow in self._shadows.unread(_flat(args[0]))), "unknown"
-            )
-            self._shadows.inherit(result, flags, allocated)
+            sources = [part for value in args for part in _flat(value) if isinstance(part, torch.Tensor)]
+            allocated = next((shadow.allocated for _, shadow in self._shadows.unread(sources)), "")
+            self._shadows.inherit(result, flags.expand(result.shape), allocated)
         return result
+
+    def _moved(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
+        """Which elements of a selection were written: the same selection, of the flags."""
+        name = self._known[func].name
+        if name == "where":
+            parts = [self._flags(part) for part in args[1:]]
+            yes, no = (part if isinstance(part, torch.Tensor) else torch.tensor(True) for part in parts)
+            return torch.where(args[0], yes, no)
+        if name == "masked_fill":
+            covered: torch.Tensor = self._flags(args[0]) | args[1]
+            return covered
+        options = {key: value for key, value in kwargs.items() if key not in ("dtype", "memory_format")}
+        rest = args[1:] if name != "constant_pad_nd" else (args[1], True)
+        selected: torch.Tensor = func(self._flags(args[0]), *rest, **options)
+        return selected
 
     def _scattered(
         self, name: str, func: Any, tensor: torch.Tensor, shadow: Shadow, args: Any, kwargs: dict[str, Any]
@@ -199,5 +213,5 @@ class Tracker(TorchDispatchMode):
         return mask.scatter_(args[1], args[2], True)
 
 
-def _flat(value: Any) -> list[torch.Tensor]:
+def _flat(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]

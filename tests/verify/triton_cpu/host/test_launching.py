@@ -114,6 +114,16 @@ def test_descriptors_made_on_the_host_read_their_blocks() -> None:
     assert host.events == ()
 
 
+def test_descriptors_that_round_to_tf32_do_so_when_they_load() -> None:
+    step = 2.0**-10
+    with attach():
+        x = torch.full((16, 16), 1 + 1.5 * step)  # a tie, which goes to the even neighbour
+        out = torch.empty(8, 8)
+        descriptor = TensorDescriptor.from_tensor(x, [8, 8], round_f32_to_tf32=True)
+        kernels.block_of[(1,)](descriptor, out, 0, BLOCK=8)
+    assert torch.equal(out, torch.full((8, 8), 1 + 2 * step))
+
+
 def test_a_table_of_addresses_leads_to_the_tensors_that_gave_them() -> None:
     with attach() as host:
         parts = [torch.full((4,), float(at)) for at in range(3)]

@@ -83,6 +83,10 @@ def test_operators_that_write_a_part_leave_the_rest(write) -> None:
         lambda x: x.view(2, 2).t().contiguous(),
         lambda x: x[torch.arange(4)],
         lambda x: torch.nn.functional.pad(x, (0, 2))[:4],
+        lambda x: torch.zeros(4).copy_(x),
+        lambda x: torch.cat([torch.ones(2), x])[2:],
+        lambda x: torch.where(torch.arange(4) > 4, torch.ones(4), x),
+        lambda x: x.masked_fill(torch.arange(4) > 2, 0.0),
     ],
 )
 def test_copies_carry_the_knowledge_along(move) -> None:
@@ -92,6 +96,19 @@ def test_copies_carry_the_knowledge_along(move) -> None:
         copied(move(x))
     assert host.torch_reads == ()
     assert [event.count for event in host.events] == [1]
+
+
+def test_masks_that_hide_what_was_never_written_leave_nothing_to_report() -> None:
+    with attach() as host:
+        x = torch.empty(4)
+        x[1:].fill_(1.0)
+        valid = torch.arange(4) > 0
+        copied(torch.where(valid, x, 0.0))
+        copied(x.masked_fill(~valid, 0.0))
+        assert x[valid].sum() == 3.0
+        x.copy_(torch.zeros(4))
+        copied(x)
+    assert (host.events, host.torch_reads) == ((), ())
 
 
 def test_an_operator_that_computes_with_empty_memory_is_an_event_at_the_callers_line() -> None:

@@ -23,6 +23,10 @@ def twice(x, out, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out + at, 2 * tl.load(x + at, mask=at < n), mask=at < n)
 
+@triton.jit
+def ones(out):
+    tl.store(out + tl.arange(0, 8), 1.0)
+
 @pytest.mark.parametrize("D", [4, 8])
 @pytest.mark.parametrize("T", [1000, 2048])
 def test_twice(T, D):
@@ -37,8 +41,12 @@ def test_reads_too_much():
     x[:7] = 1
     twice[(1,)](x, out, 8, BLOCK=8)
 
+def test_overlaps():
+    ones[(2,)](torch.empty(8, device="cuda"))
+
 def test_waits():
-    time.sleep(60)
+    while True:
+        time.perf_counter()
 
 @pytest.mark.skip(reason="wants two devices")
 def test_two_devices():
@@ -75,19 +83,22 @@ def test_a_suite_for_cuda_runs_clamped_watched_limited_and_reported(tmp_path: Pa
         ),
         *("--triton-cpu-sanitizer", "fail", "--triton-cpu-report", str(report), "--triton-cpu-cases", "3"),
     )
-    assert "5 tests ran, 3 passed (60.0%), 2 failed, 1 skipped; 4 launches" in ran.stdout, (
+    assert "6 tests ran, 4 passed (66.7%), 2 failed, 1 skipped; 5 launches" in ran.stdout, (
         ran.stdout + ran.stderr
     )
     assert "clamped: sequence lengths <= 128 and D <= 4 in 3 tests" in ran.stdout
     assert "left out: 1 larger parametrisations" in ran.stdout
-    assert "never-written read of x in twice, line 9 (in 1 tests)" in ran.stdout
+    assert "error: never-written read of x in twice, line 9 (in 1 tests)" in ran.stdout
     document = json.loads(report.read_text(encoding="utf-8"))
     tests = {name.split("::")[1]: record for name, record in document["tests"].items()}
     assert tests["test_twice[1000-8]"]["clamped"] == {"D": "8 -> 4", "T": "1000 -> 104"}
     assert tests["test_twice[1000-8]"]["outcome"] == "passed"
     assert "TimeLimitExceeded" in " ".join(tests["test_waits"]["error"])
     (event,) = tests["test_reads_too_much"]["events"]
-    assert (event["offset"], event["count"]) == (7, 1)
+    assert (event["offset"], event["count"], event["severity"]) == (7, 1, "error")
+    (event,) = tests["test_overlaps"]["events"]
+    assert (event["kind"], event["severity"]) == ("overlap of equal values", "benign")
+    assert tests["test_overlaps"]["outcome"] == "passed"
 
 
 def test_without_the_option_the_plugin_changes_and_loads_nothing() -> None:

@@ -1,0 +1,200 @@
+"""Compile the operators of libraries, each in a process of its own, and remember what came of it.
+
+What a library is refused for, cannot load for or takes too long for is a finding of its spec, and the rest
+goes on. A kernel that does not fit in the first of several configurations of an autotuner is said to be that:
+a device would skip it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from verify.findings import Finding
+from verify.judge.cache import judge_digest
+from verify.judge.compiling import report_findings
+from verify.judge.verdict import installed_triton
+from verify.triton_cpu.report import CompileReport, ReportError
+from verify.triton_cpu.report_store import ReportStore
+from verify.triton_cpu.targets import Target
+
+SPEC_SECONDS = 600.0
+"""Wall seconds without a word from a spec's process, after which it is ended."""
+MEMORY_GIB = 12
+PROCESSES = 2
+_TAIL_CHARACTERS = 600
+_RULES = {"unavailable": "CMP-FAILED", "broken": "CMP-FAILED", "bug": "CMP-FAILED", "ended": "CMP-FAILED"}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignCompiled:
+    """One spec's part of the document. `failed` says that this machine, not the library, kept it from it."""
+
+    row: dict[str, Any]
+    kernels: int
+    compiled: int
+    failed: bool
+
+
+def is_foreign(source: bytes) -> bool:
+    """Whether a file declares a library's operator; it is not run to find out."""
+    return b"from verify.foreign.spec import" in source
+
+
+def compile_foreign(
+    sources: Sequence[tuple[Path, bytes]],
+    targets: tuple[Target, ...],
+    *,
+    census: bool,
+    store: ReportStore | None,
+    say: Say,
+) -> list[ForeignCompiled]:
+    """Each spec's kernels at its `compile_case`, in bfloat16 where it has that. In the order given."""
+    settings = (targets, census)
+
+    def one(file: tuple[Path, bytes]) -> ForeignCompiled:
+        path, source = file
+        key = (source, ",".join(targets), f"census={census}", installed_triton() or "none", judge_digest())
+        known = None if store is None else _known(path, store.get("foreign", key))
+        if known is not None:
+            return known
+        say(f"recording {path}")
+        answer = _ask(path, *settings, cache=store is not None, say=say)
+        if store is not None and answer["event"] == "done":
+            store.put("foreign", key, answer)
+        return _compiled(path, answer, compiled=len(answer.get("reports", ())))
+
+    with ThreadPoolExecutor(max_workers=PROCESSES, thread_name_prefix="foreign") as threads:
+        return list(threads.map(one, sources))
+
+
+def _known(path: Path, answer: Any) -> ForeignCompiled | None:
+    """What a stored answer says, where it has the form and the libraries are still those that gave it."""
+    try:
+        same = all(version(name) == number for name, number in answer["versions"].items())
+        return _compiled(path, answer, compiled=0) if same else None
+    except (PackageNotFoundError, KeyError, TypeError, AttributeError, ReportError):
+        return None
+
+
+def _compiled(path: Path, answer: dict[str, Any], *, compiled: int) -> ForeignCompiled:
+    findings: list[Finding] = []
+    rows: list[dict[str, Any]] = []
+    if answer["event"] != "done":
+        rule = _RULES.get(answer["rule"], answer["rule"])
+        findings.append(Finding(rule=rule, message=answer["message"]))
+    for data in answer.get("reports", ()):
+        file, configurations = data.pop("file"), data.pop("configurations")
+        report = CompileReport.from_json(data)
+        where = f"{report.target}, {answer['shape']}, {file}:{report.line}"
+        found = report_findings(report, where=where, spills=True, ieee=False)
+        if configurations > 1:
+            found = [_of_an_autotuner(one, configurations) for one in found]
+        findings += [replace(one, line=None) for one in found]  # the line is the library's, not the spec's
+        rows.append({**report.shown(seconds=True), "file": file, "configurations": configurations})
+    return ForeignCompiled(
+        row={
+            "path": str(path),
+            "trust": "vendor",
+            "versions": answer.get("versions", {}),
+            "launches": {answer["shape"]: answer["launches"]} if answer["event"] == "done" else {},
+            "findings": [one.to_json() for one in findings],
+            "reports": rows,
+        },
+        kernels=len(rows),
+        compiled=compiled,
+        failed=answer["event"] != "done" and answer["rule"] in _RULES,
+    )
+
+
+def _of_an_autotuner(finding: Finding, count: int) -> Finding:
+    first = f"This is the first of {count} configurations of an autotuner, which would skip it."
+    return replace(finding, message=f"{finding.message} {first}")
+
+
+# -------------------------------------------------------------------------------------------------- the child
+
+
+def _ask(
+    path: Path, targets: tuple[Target, ...], census: bool, *, cache: bool, say: Say
+) -> dict[str, Any]:
+    """The child's last word: "done" with its reports, or "failed" with a rule and a message."""
+    reader, writer = os.pipe()
+    with tempfile.TemporaryDirectory(prefix="verify-foreign-") as scratch:
+        log = Path(scratch) / "log"
+        command = [sys.executable, "-m", "verify.foreign.compile_child", str(path)]
+        command += ["--targets", ",".join(targets), "--pipe", str(writer), "--memory", str(MEMORY_GIB)]
+        command += ["--census"] if census else []
+        command += [] if cache else ["--no-cache"]
+        with log.open("wb") as out:
+            child = subprocess.Popen(  # noqa: S603  our own module
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=(writer,),
+                start_new_session=True,
+                env=_environment(scratch),
+            )
+        os.close(writer)
+        try:
+            answer = _listen(reader, path, say)
+        finally:
+            os.close(reader)  # what it still says goes nowhere
+            _end(child)
+        if answer is None:
+            tail = log.read_text(errors="replace").strip()[-_TAIL_CHARACTERS:]
+            message = f"expected the process to say what it compiled, it ended ({child.returncode}): {tail}"
+            return {"event": "failed", "rule": "ended", "message": message}
+        return answer
+
+
+def _listen(reader: int, path: Path, say: Say) -> dict[str, Any] | None:
+    pending, deadline = b"", time.monotonic() + SPEC_SECONDS
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            late = f"expected a kernel to compile within {SPEC_SECONDS:g} s, got no end"
+            return {"event": "failed", "rule": "ended", "message": late}
+        data = os.read(reader, 1 << 20)
+        if not data:
+            return None
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            deadline = time.monotonic() + SPEC_SECONDS
+            event: dict[str, Any] = json.loads(line)
+            if event["event"] != "kernel":
+                return event
+            say(f"      {path.stem}: {event['text']}")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """The child and everything it started."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=5)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """Nothing that changes what Triton or a library does, and a scratch folder for what they write."""
+    changing = ("TRITON_", "FLA_", "LIGER_", "MAMBA_", "TORCHINDUCTOR")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
+    threads = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+    return {**kept, **threads, "TMPDIR": scratch, "TRITON_CACHE_DIR": f"{scratch}/triton"}

@@ -1,0 +1,72 @@
+"""fla `parallel_attn`: causal softmax attention with grouped queries, a window, decays and a sink.
+
+o_i = sum_j softmax_j(K^-0.5 q_i k_j + sum_{j<t<=i} g_t) v_j; a sink is one more score without a value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fla.ops.attn import parallel_attn
+
+from verify.foreign.attention_cases import (
+    attention_cases,
+    attention_compile,
+    attention_inputs,
+    attention_properties,
+)
+from verify.foreign.references import causal_attention
+from verify.foreign.spec import Case, Input, Output, Spec
+
+SMALL = {"B": 2, "T": 70, "HQ": 2, "H": 1, "K": 16, "V": 16}
+
+
+def call(**arguments: Any) -> Any:
+    return parallel_attn(**arguments)
+
+
+def reference(
+    q: Any,
+    k: Any,
+    v: Any,
+    g: Any | None = None,
+    sink_bias: Any | None = None,
+    *,
+    scale: float | None = None,
+    window_size: int | None = None,
+    cu_seqlens: Any | None = None,
+) -> Any:
+    return causal_attention(
+        q,
+        k,
+        v,
+        scale=q.shape[-1] ** -0.5 if scale is None else scale,
+        log_decay=g,
+        window=window_size,
+        sink=sink_bias,
+        cu_seqlens=cu_seqlens,
+    )
+
+
+SPEC = Spec(
+    name="fla parallel_attn",
+    requires=("fla-core==0.6.0",),
+    source="https://github.com/fla-org/flash-linear-attention, fla/ops/attn/parallel.py",
+    call=call,
+    reference=reference,
+    inputs=(
+        *attention_inputs(),
+        Input(name="g", dims="B T HQ", domain="log_sigmoid", dtype="float32", optional=True),
+        Input(name="sink_bias", dims="HQ", dtype="float32", optional=True),
+    ),
+    outputs=(Output(name="o", dims="B T HQ V"),),
+    cases=(
+        *attention_cases(),
+        Case(name="decay", sizes=SMALL, given=("g",)),
+        Case(name="sink", sizes=SMALL, given=("sink_bias",)),
+        Case(name="sink, window", sizes=SMALL, given=("sink_bias",), options={"window_size": 11}),
+        Case(name="sink, decay", sizes=SMALL, given=("sink_bias", "g")),
+    ),
+    properties=attention_properties(),
+    compile_case=attention_compile(),
+)
