@@ -15,7 +15,7 @@ from types import MappingProxyType
 from verify.findings import STAGES
 from verify.rule_texts import contract, dynamic, foreign, gate, memory, mixing, reading
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 """Part of every verdict: a new version may decide differently about the same source."""
 
 STAGE_TITLES: Mapping[str, str] = MappingProxyType(
