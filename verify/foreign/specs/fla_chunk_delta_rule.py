@@ -72,8 +72,8 @@ SPEC = Spec(
             rule="CMP-SPILL",
             kind="design",
             message="prepare_wy_repr_bwd_kernel",
-            why="on Hopper the library tries 2 warps only, since it found the kernel miscompiled with 4; with 2 "
-            "it spills, and on the other targets the launch is the same because it was recorded so",
+            why="on Hopper the library tries 2 warps only, since it saw 4 miscompiled; with 2 it "
+            "spills, and on the other targets the launch is the same because it was recorded so",
             where="fla/ops/delta_rule/wy_fast.py:18 to 22",
         ),
     ),
