@@ -56,6 +56,10 @@ class Memory(Reporting):
         super().__init__()
         self._buffers: dict[str, Buffer] = {}
         self.recorder: Recorder | None = None
+        self.in_groups = False
+        """Programs run in groups, and groups in no order, a group of one program too: what depends on the
+        order, events among it, needs another run.
+        """
         self._hazards = Hazards(self._hazard)
         self._tracking = False
         self._noted: frozenset[str] | None = frozenset()
@@ -98,6 +102,7 @@ class Memory(Reporting):
             if not buffer.complete:
                 buffer.complete = bool(buffer.written.all())
         self._loaded, self._stored, self._written_to = set(), set(), set()
+        self.in_groups = False
 
     def begin_group(self, numbers: Array) -> None:
         """The programs (p,) whose accesses follow."""
@@ -110,7 +115,7 @@ class Memory(Reporting):
         self._kept = None
 
     def report(self, kind: EventKind, buffer: str, offset: int, count: int, *args: Any, **more: Any) -> None:
-        if self._kept is not None and len(self._numbers) > 1:
+        if self.in_groups:
             raise Repeat(alone=True)  # one program after another says what the first is, and how many
         super().report(kind, buffer, offset, count, *args, **more)
 
@@ -355,13 +360,11 @@ class Memory(Reporting):
         store.check(buffer.view(values.dtype), index, values)
         if not store.shared():
             return None
-        if len(self._numbers) > 1:
+        if self.in_groups:
             raise Repeat(alone=True)
         return store
 
     def _hazard(self, buffer: Buffer, hazard: Hazard) -> None:
-        if len(self._numbers) > 1:
-            raise Repeat(alone=True)
         self.report(
             hazard.kind,
             buffer.name,

@@ -15,7 +15,7 @@ import numpy as np
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.arithmetic import Elementwise, Work, rounded
 from verify.triton_cpu.blocks import Blocks
-from verify.triton_cpu.group import Group, NotTogether
+from verify.triton_cpu.group import Diverged, Group, NotTogether
 from verify.triton_cpu.handles import (
     ADDRESS,
     FORMATS,
@@ -177,7 +177,7 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
 
     def _alone(self, what: str) -> None:
         """An operation whose result depends on which program comes first: they run one after another."""
-        if self.programs > 1:
+        if self.memory.in_groups:
             raise NotTogether(what)
 
     def _atomic_place(self, dtype: Any) -> None:
@@ -270,6 +270,8 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
 
     def create_gather(self, source: Handle, indices: Handle, axis: int) -> Handle:
         values, at = spanning(source.data, indices.data)
+        if self.active is not None:  # those that take no part may be past the end
+            at = np.where(self.active.reshape((-1,) + (1,) * (at.ndim - 1)), at, 0)
         return Handle(np.take_along_axis(values, at, axis=axis + 1), source.dtype)
 
     def create_histogram(self, data: Handle, bins: int, mask: Handle | None) -> Handle:
@@ -338,8 +340,10 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
 
     def create_barrier(self, *_arguments: Any) -> None:
         """Programs run one instruction at a time over all lanes, so there is nothing to wait for; but what
-        was stored before is visible to every thread after.
+        was stored before is visible to every thread after. Programs that do not come here run apart.
         """
+        if self.active is not None:
+            raise Diverged(self.active)
         self.memory.barrier()
 
     def create_print(self, *_arguments: Any) -> None:

@@ -100,8 +100,17 @@ class Group:
         if self.active is None or new is old:
             return new
         if isinstance(new, BlockPointer) and isinstance(old, BlockPointer):
-            moved = [self.kept(a, b) for a, b in zip(new.offsets, old.offsets, strict=True)]
-            return BlockPointer(new.base, new.shape, new.strides, moved, new.block_shape)
+            if new.block_shape != old.block_shape:
+                raise NotTogether("a loop that changes the shape of a block")
+            shape, strides, moved = (
+                [self.kept(a, b) for a, b in zip(mine, others, strict=True)]
+                for mine, others in (
+                    (new.shape, old.shape),
+                    (new.strides, old.strides),
+                    (new.offsets, old.offsets),
+                )
+            )
+            return BlockPointer(self.kept(new.base, old.base), shape, strides, moved, new.block_shape)
         if type(new) is not Handle or type(old) is not Handle:
             raise NotTogether("a loop that changes a descriptor")
         if new.dtype != old.dtype or new.data.shape[1:] != old.data.shape[1:] or new.buffer is not old.buffer:

@@ -28,6 +28,8 @@ from verify.triton_cpu.schedule import Schedules
 from verify.triton_cpu.semantic import Semantic
 
 _MISSING = object()
+_FAR = 1 << 61
+"""Half of a loop's bound beyond which int64 may not hold the difference of two."""
 
 
 class WorkLimitExceeded(Exception):
@@ -197,6 +199,7 @@ class Language:
             "_aira_step": self._while,
             "_aira_partial": self._partial,
             "_aira_kept": self._kept,
+            "_aira_left": self._left,
             "_aira_locals": builtins.locals,
         }
 
@@ -252,6 +255,8 @@ class Language:
     def _passes(self, bounds: Sequence[Any]) -> Iterator[Array]:
         """Values of a loop's variable, (1,) or (p,). Programs whose loop is over take part no more."""
         start, stop, step = (self._integers(bound) for bound in bounds)
+        if not step.all():
+            raise ValueError("expected the step of a loop to be other than zero, got zero")
         if start.size == stop.size == step.size == 1:
             for index in range(int(start[0]), int(stop[0]), int(step[0])):
                 yield np.array([index], np.int64)
@@ -260,12 +265,14 @@ class Language:
         counts = np.maximum(-((start - stop) // step), 0)
         if outer is not None:
             counts = np.where(outer, counts, 0)
-        if step.size > 1 or self.builder.parts_are_large(counts):
+        far = max(int(np.abs(start >> 1).max()), int(np.abs(stop >> 1).max())) >= _FAR
+        if far or step.size > 1 or self.builder.parts_are_large(counts):
             spans = np.stack(spanning(start, stop, step))
             self.builder.decided(np.unique(spans, axis=1, return_inverse=True)[1])
         for number in range(int(counts.max())):
             self.builder.focus(number < counts)
-            yield start + number * step
+            # Where the loop is over the variable keeps its value.
+            yield start + np.clip(counts - 1, 0, number) * step
         self.builder.focus(outer)
 
     def _partial(self) -> bool:
@@ -277,9 +284,14 @@ class Language:
             return tuple(self._kept(a, b) for a, b in zip(new, old, strict=True))
         if isinstance(new, core.tensor) and isinstance(old, core.tensor):
             return core.tensor(self.builder.kept(new.handle, old.handle), new.type)
-        if new is not old and not isinstance(new, (int, float, core.constexpr)):
+        if new is not old and (type(new) is not type(old) or _plain(new) != _plain(old)):
             raise NotTogether("a loop that changes a variable that is no tensor")
         return new
+
+    def _left(self) -> None:
+        """A loop's body is left before its end: those that take no part would leave it, too."""
+        if self.builder.active is not None:
+            raise NotTogether("a loop that only some programs leave")
 
     def _extreme(self, name: str) -> Callable[..., Any]:
         python = builtins.min if name == "minimum" else builtins.max

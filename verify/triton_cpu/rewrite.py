@@ -14,6 +14,9 @@ class UnsupportedSyntax(Exception):
         self.line = line
 
 
+_RESERVED = "_aira_"
+"""How the helpers' names start: a kernel with such a name would mean one thing here, another on a device."""
+
 # A pass through a loop that only some of the programs make keeps the variables of the others.
 _BEFORE = "{before} = _aira_locals().copy() if _aira_partial() else None"
 _AFTER = "if {before} is not None:\n    {after} = _aira_locals()\n"
@@ -26,6 +29,11 @@ def _assigned(body: list[ast.stmt]) -> list[str]:
     """Names that statements assign to, sorted."""
     nodes = (node for statement in body for node in ast.walk(statement))
     return sorted({n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)})
+
+
+def _check_name(name: str, line: int) -> None:
+    if name.startswith(_RESERVED):
+        raise UnsupportedSyntax(f"expected a name that does not start with {_RESERVED}, got {name}", line)
 
 
 def _statements(source: str, at: ast.stmt) -> list[ast.stmt]:
@@ -42,6 +50,7 @@ class Rewriter(ast.NodeTransformer):
 
     def __init__(self) -> None:
         self._loops = 0
+        self._inside = 0  # of how many `for` loops
 
     @staticmethod
     def _call(
@@ -78,7 +87,9 @@ class Rewriter(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> ast.AST:
         assigned = _assigned(node.body)
+        self._inside += 1
         self.generic_visit(node)
+        self._inside -= 1
         if isinstance(node.iter, ast.Call):
             call = node.iter
             node.iter = self._call("loop", call, call.func, *call.args, keywords=call.keywords)
@@ -89,6 +100,24 @@ class Rewriter(ast.NodeTransformer):
                 kept = "".join(_KEPT.format(name=name, before=before, after=after) for name in assigned)
                 node.body += _statements(_AFTER.format(before=before, after=after) + kept, node)
         return node
+
+    def _leaving(self, node: ast.stmt) -> list[ast.stmt]:
+        self.generic_visit(node)
+        called = self._call("left", node)
+        return [ast.copy_location(ast.Expr(value=called), node), node] if self._inside else [node]
+
+    visit_Break = visit_Continue = visit_Return = _leaving
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        _check_name(node.id, node.lineno)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        _check_name(node.arg, node.lineno)
+        return node
+
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        raise UnsupportedSyntax("expected no try, which does not compile, in a kernel", node.lineno)
 
     def visit_While(self, node: ast.While) -> ast.AST:
         self.generic_visit(node)
@@ -144,6 +173,7 @@ def rewritten(source: str, first_line: int) -> tuple[ast.Module, str]:
     definition = tree.body[0]
     if not isinstance(definition, ast.FunctionDef):
         raise UnsupportedSyntax(f"expected a function, got {type(definition).__name__}", first_line)
+    _check_name(definition.name, first_line)
     definition.decorator_list = []
     definition.returns = None
     for argument in (*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs):

@@ -48,6 +48,7 @@ class Schedule:
 
     def run(self, builder: Builder, memory: Memory, kernel: Callable[[], Any]) -> None:
         """Every program, in groups. Raises Repeat or NotTogether where that cannot be."""
+        memory.in_groups = True
         classes: dict[int, list[Array]] = {}
         known = self._classes or [np.arange(self._programs)]
         waiting = [(group, 0) for group in reversed(known)]
