@@ -335,7 +335,7 @@ class Elementwise:
             data = data.view(f"u{data.dtype.itemsize}")
         cast = data.astype(format_of(target).compute, copy=False)
         if cast is not data and cast.dtype.kind == "i":
-            self.exact.follow(lambda exact: exact, cast, data)
+            self.exact.narrowed(cast, data)
         return Handle(cast, target.scalar)
 
     def create_fp_to_fp(self, source: Handle, target: Any, rounding: object) -> Handle:

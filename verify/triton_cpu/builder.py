@@ -260,10 +260,14 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         return Handle(arg.data.transpose((0, *(axis + 1 for axis in order))), arg.dtype, arg.buffer)
 
     def create_cat(self, lhs: Handle, rhs: Handle) -> Handle:
-        return Handle(np.concatenate(spanning(lhs.data, rhs.data), axis=1), lhs.dtype)
+        data = np.concatenate(spanning(lhs.data, rhs.data), axis=1)
+        self.exact.follow(lambda a, b: np.concatenate(spanning(a, b), axis=1), data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype)
 
     def create_join(self, lhs: Handle, rhs: Handle) -> Handle:
-        return Handle(np.stack(spanning(lhs.data, rhs.data), axis=-1), lhs.dtype)
+        data = np.stack(spanning(lhs.data, rhs.data), axis=-1)
+        self.exact.follow(lambda a, b: np.stack(spanning(a, b), axis=-1), data, lhs.data, rhs.data)
+        return Handle(data, lhs.dtype)
 
     def create_split(self, arg: Handle) -> tuple[Handle, Handle]:
         return Handle(arg.data[..., 0], arg.dtype), Handle(arg.data[..., 1], arg.dtype)
@@ -272,7 +276,11 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         values, at = spanning(source.data, indices.data)
         if self.active is not None:  # those that take no part may be past the end
             at = np.where(self.active.reshape((-1,) + (1,) * (at.ndim - 1)), at, 0)
-        return Handle(np.take_along_axis(values, at, axis=axis + 1), source.dtype)
+        data = np.take_along_axis(values, at, axis=axis + 1)
+        self.exact.follow(
+            lambda exact: np.take_along_axis(spanning(exact, at)[0], at, axis=axis + 1), data, source.data
+        )
+        return Handle(data, source.dtype)
 
     def create_histogram(self, data: Handle, bins: int, mask: Handle | None) -> Handle:
         values = data.data

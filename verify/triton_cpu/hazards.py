@@ -37,6 +37,7 @@ _MOST_KEPT = 1 << 25
 
 _COMMUTING = frozenset({"add", "fadd", "min", "umin", "max", "umax", "and", "or", "xor"})
 """Atomic operations that may happen in any order, each among its own kind."""
+_SEVERAL = "several kinds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,13 +181,27 @@ class Hazards:
         kept = np.zeros(was.size, np.bool_)
         if was.size and was.max() > self._floor:
             foreign, plain = self._foreign(was, lanes.me), self._did(was, {"store"})
+            same = self._did(was, {what} & _COMMUTING)
             self._tell(lanes, "atomic over plain store", was, foreign & plain)
-            other = ~self._did(was, {what} & _COMMUTING) & ~plain
+            other = ~same & ~plain
             self._tell(lanes, "conflict between programs", was, foreign & other & changed)
-            kept = plain & ~foreign  # what this program stored plainly is still what others will meet
-            self._tell(lanes, "missing barrier", was, kept & self._unsettled(lanes, was))
+            # What this program stored plainly is still what others will meet; what others did in the same way,
+            # or what this one left as it was, is what it meets if it goes on in another.
+            mine = plain & ~foreign
+            self._tell(lanes, "missing barrier", was, mine & self._unsettled(lanes, was))
+            kept = mine | (foreign & (same | (other & ~changed)))
+            lanes.me = np.where((was > self._floor) & ~foreign & other, self._mixed(lanes.me), lanes.me)
         self.over_readers(lanes, changed)
         self.enter(lanes, ~kept)
+
+    def _mixed(self, me: Array) -> Array:
+        """These entries as those of a program that did several kinds of atomic operations to an element."""
+        sites = np.unique(me >> _LANE_BITS & _SITES)
+        table = np.zeros(_SITES + 1, np.int64)
+        table[sites] = [self._site(self._sites[site][0], _SEVERAL) for site in sites]
+        kept = me & ~(_SITES << _LANE_BITS)
+        found: Array = kept | (table[me >> _LANE_BITS & _SITES] << _LANE_BITS)
+        return found
 
     # -- shadows ---------------------------------------------------------------------------------------------
 

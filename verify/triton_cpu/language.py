@@ -22,7 +22,14 @@ from verify.triton_cpu.builder import Builder
 from verify.triton_cpu.group import NotTogether
 from verify.triton_cpu.handles import Array, Handle, spanning
 from verify.triton_cpu.private import JITFunction, core, tl
-from verify.triton_cpu.reductions import checked_axis, reduce_handles, scan_handles, shapes_agree
+from verify.triton_cpu.reductions import (
+    checked_axis,
+    follow_reduction,
+    follow_scan,
+    reduce_handles,
+    scan_handles,
+    shapes_agree,
+)
 from verify.triton_cpu.rewrite import rewritten
 from verify.triton_cpu.schedule import Schedules
 from verify.triton_cpu.semantic import Semantic
@@ -398,6 +405,7 @@ class Language:
         results, before = [], self.builder.work.arithmetic()
         reduced = reduce_handles(handles, at + 1, combine_fn, self._combiner(combine_fn))
         self.builder.work.combined(before, handles[0].data, at + 1)
+        follow_reduction(self.builder.exact, combine_fn, at + 1, handles[0].data, reduced[0].data)
         for handle in reduced:
             result = self.semantic.wrap_tensor(handle, handle.dtype, shape)
             if keep:
@@ -414,13 +422,11 @@ class Language:
         tensors = self._inputs(value)
         at = checked_axis(_plain(axis), len(tensors[0].shape))
         first, before = tensors[0].handle.data, self.builder.work.arithmetic()
+        back = bool(_plain(reverse))
         handles = scan_handles(
-            [x.handle for x in tensors],
-            at + 1,
-            combine_fn,
-            self._combiner(combine_fn),
-            reverse=bool(_plain(reverse)),
+            [x.handle for x in tensors], at + 1, combine_fn, self._combiner(combine_fn), reverse=back
         )
+        follow_scan(self.builder.exact, combine_fn, at + 1, first, handles[0].data, reverse=back)
         passes = max(1, (first.shape[at + 1] - 1).bit_length())
         self.builder.work.combined(before, first, at + 1, passes=passes)
         results = [core.tensor(h, x.type) for h, x in zip(handles, tensors, strict=True)]

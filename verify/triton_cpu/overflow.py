@@ -2,9 +2,9 @@
 
 A wrap is no defect by itself: generators of random numbers and hashes live on it. It is one where a load or
 store uses an address that depends on the wrapped value and differs from the address that exact arithmetic
-gives. So each int32 sum, difference, product and left shift is checked. Where it wrapped, the exact values
-are kept beside it in int64, and so are those of sums, products, quotients, minima, conversions and pointers
-made of it. A wrap that a later operation takes back leaves exact and actual address equal. Remainders and
+gives. So each int32 sum, difference, product and left shift is checked, each int32 total and running total of
+a block, and each conversion of int64 to int32. Where it wrapped, the exact values are kept beside it in
+int64, and so are those of sums, products, quotients, minima, conversions and pointers made of it. A wrap that a later operation takes back leaves exact and actual address equal. Remainders and
 operations on bits end the trace: they are how a wrapped value is brought into range on purpose.
 
 Values pass through views (broadcasts, transpositions, new axes) between the operations. A view shares memory
@@ -101,6 +101,23 @@ class Exact:
         wide = operation(*exact)
         if (wide != result).any():
             self._note(result, wide, next(found[1] for found in known if found is not None))
+
+    def total(self, operation: Operation, values: Array, result: Array) -> None:
+        """Look at `result` = operation(values), a sum along an axis, total or running."""
+        if self._memory is None or result.dtype != np.int32:
+            return
+        found = self.of(values)
+        wide = operation(values.astype(np.int64) if found is None else found[0])
+        if (wide != result).any():
+            self._note(result, wide, self._memory.locate().line if found is None else found[1])
+
+    def narrowed(self, result: Array, source: Array) -> None:
+        """Look at integers `source` converted to `result`."""
+        if self.of(source) is not None:
+            self.follow(lambda exact: exact, result, source)
+        elif self._memory is not None and result.dtype == np.int32 and source.dtype == np.int64:
+            if (result != source).any():
+                self._note(result, source, self._memory.locate().line)
 
     def access(self, addresses: Array, mask: Array | None, buffer: Buffer | None, itemsize: int) -> None:
         """Report the live lanes of an access whose address is not what exact arithmetic gives."""

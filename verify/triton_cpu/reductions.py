@@ -14,6 +14,7 @@ import numpy as np
 
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.handles import Array, Handle, spanning
+from verify.triton_cpu.overflow import Exact
 
 Combine = Callable[[list[Handle], list[Handle]], list[Handle]]
 _STANDARD = private.standard
@@ -34,6 +35,7 @@ def _reduction_ufuncs() -> dict[int, np.ufunc]:
 
 
 _UFUNCS = _reduction_ufuncs()
+_ORDERED = {id(_whole(name)) for name in ("_elementwise_max", "_elementwise_min")}
 _SUM = _whole("_sum_combine")
 _PRODUCT = _whole("_prod_combine")
 _ARGUMENTS: dict[int, tuple[np.ufunc, Callable[..., Array]]] = {
@@ -69,6 +71,26 @@ def _sum_tree(data: Array, axis: int, dtype: Any) -> Array:
         return [Handle(numerics.round_bfloat16(total) if dtype.name == "bf16" else total, dtype)]
 
     return _tree([Handle(data, dtype)], axis, add)[0].data
+
+
+def follow_reduction(exact: Exact, function: Any, axis: int, before: Array, after: Array) -> None:
+    """Let `exact` see what a reduction along `axis` made of integers."""
+    if function is _SUM:
+        exact.total(lambda values: np.add.reduce(values, axis=axis), before, after)
+    elif id(function) in _ORDERED:
+        exact.follow(lambda values: _UFUNCS[id(function)].reduce(values, axis=axis), after, before)
+
+
+def follow_scan(
+    exact: Exact, function: Any, axis: int, before: Array, after: Array, *, reverse: bool
+) -> None:
+    """The same for a scan."""
+    if function is _SUM and reverse:
+        exact.total(
+            lambda values: np.cumsum(np.flip(values, axis), axis=axis), before, np.flip(after, axis)
+        )
+    elif function is _SUM:
+        exact.total(lambda values: np.cumsum(values, axis=axis), before, after)
 
 
 def reduce_handles(handles: list[Handle], axis: int, function: Any, combine: Combine) -> list[Handle]:
