@@ -185,8 +185,8 @@ class Hazards:
             self._tell(lanes, "atomic over plain store", was, foreign & plain)
             other = ~same & ~plain
             self._tell(lanes, "conflict between programs", was, foreign & other & changed)
-            # What this program stored plainly is still what others will meet; what others did in the same way,
-            # or what this one left as it was, is what it meets if it goes on in another.
+            # What this program stored plainly is still what others will meet. What others did in the same
+            # way, and what this one left as it was, is what it meets if it goes on in another.
             mine = plain & ~foreign
             self._tell(lanes, "missing barrier", was, mine & self._unsettled(lanes, was))
             kept = mine | (foreign & (same | (other & ~changed)))

@@ -1,10 +1,11 @@
 """Offsets that do not fit their type: int32 arithmetic that wrapped, followed to the address it reaches.
 
-A wrap is no defect by itself: generators of random numbers and hashes live on it. It is one where a load or
-store uses an address that depends on the wrapped value and differs from the address that exact arithmetic
-gives. So each int32 sum, difference, product and left shift is checked, each int32 total and running total of
-a block, and each conversion of int64 to int32. Where it wrapped, the exact values are kept beside it in
-int64, and so are those of sums, products, quotients, minima, conversions and pointers made of it. A wrap that a later operation takes back leaves exact and actual address equal. Remainders and
+A wrap is no defect by itself: generators of random numbers and hashes live on it. It is one where a load
+or store uses an address that depends on the wrapped value and differs from the address that exact
+arithmetic gives. So each int32 sum, difference, product and left shift is checked, each int32 total and
+running total of a block, and each conversion of int64 to int32. Where it wrapped, the exact values are
+kept beside it in int64, and so are those of sums, products, quotients, minima, conversions and pointers
+made of it. A wrap that a later operation takes back leaves exact and actual address equal. Remainders and
 operations on bits end the trace: they are how a wrapped value is brought into range on purpose.
 
 Values pass through views (broadcasts, transpositions, new axes) between the operations. A view shares memory
@@ -81,9 +82,7 @@ class Exact:
         elif self._memory is not None and result.dtype == np.int32 and result.size:
             if _fits(operation, left, right, result):
                 return
-            wide = operation(left, right, dtype=np.int64)
-            if (wide != result).any():
-                self._note(result, wide, self._memory.locate().line)
+            self._compare(result, operation(left, right, dtype=np.int64))
 
     def follow(self, operation: Operation, result: Array, *operands: Array) -> None:
         """The exact values of `result`, where an operand has exact values of its own; `operation` maps int64
@@ -99,8 +98,7 @@ class Exact:
             for operand, found in zip(operands, known, strict=True)
         ]
         wide = operation(*exact)
-        if (wide != result).any():
-            self._note(result, wide, next(found[1] for found in known if found is not None))
+        self._compare(result, wide, next(found[1] for found in known if found is not None))
 
     def total(self, operation: Operation, values: Array, result: Array) -> None:
         """Look at `result` = operation(values), a sum along an axis, total or running."""
@@ -108,16 +106,14 @@ class Exact:
             return
         found = self.of(values)
         wide = operation(values.astype(np.int64) if found is None else found[0])
-        if (wide != result).any():
-            self._note(result, wide, self._memory.locate().line if found is None else found[1])
+        self._compare(result, wide, 0 if found is None else found[1])
 
     def narrowed(self, result: Array, source: Array) -> None:
         """Look at integers `source` converted to `result`."""
         if self.of(source) is not None:
             self.follow(lambda exact: exact, result, source)
-        elif self._memory is not None and result.dtype == np.int32 and source.dtype == np.int64:
-            if (result != source).any():
-                self._note(result, source, self._memory.locate().line)
+        elif result.dtype == np.int32 and source.dtype == np.int64:
+            self._compare(result, source)
 
     def access(self, addresses: Array, mask: Array | None, buffer: Buffer | None, itemsize: int) -> None:
         """Report the live lanes of an access whose address is not what exact arithmetic gives."""
@@ -129,6 +125,11 @@ class Exact:
         """The same for the corner of a block, by its coordinates."""
         for offset in offsets if self._notes else ():
             self.access(offset, None, buffer, 0)
+
+    def _compare(self, values: Array, wide: Array, line: int = 0) -> None:
+        """Note the exact values `wide` where they differ, since `line` (0: since now)."""
+        if self._memory is not None and (wide != values).any():
+            self._note(values, wide, line or self._memory.locate().line)
 
     def _note(self, values: Array, wide: Array, line: int) -> None:
         exact = np.empty_like(values, dtype=np.int64)  # the same order in memory
