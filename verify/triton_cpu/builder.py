@@ -301,9 +301,10 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
             product = np.matmul(x.astype(np.float64), y.astype(np.float64))
             return Handle(product.astype(np.int64).astype(c.data.dtype) + c.data, c.dtype)
         if a.dtype.name == "fp64":
-            return Handle(np.matmul(x, y) + c.data, c.dtype)
+            return Handle(np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y)) + c.data, c.dtype)
         x, y = _dot_operand(a, precision), _dot_operand(b, precision)
-        total = np.matmul(x, y) + c.data
+        # How a block lies in memory, which it owes to its past, chooses among the loops of a product.
+        total = np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y)) + c.data
         if c.dtype.name == "bf16":
             return Handle(numerics.round_bfloat16(total), c.dtype)
         return Handle(total.astype(c.data.dtype, copy=False), c.dtype)

@@ -66,6 +66,26 @@ _FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
 _SUFFIXES = ("", "f", "_rn", "f_rn")
 
 
+_SLICE = 1 << 14
+"""Elements of one call: PyTorch divides longer ones among threads."""
+_WHOLE = 64
+"""PyTorch computes what is left of a vector's length in another way than the vectors before it."""
+
+
+def _sliced(function: Callable[..., torch.Tensor], arrays: Sequence[Array]) -> Array:
+    """The function of each element, the same wherever the element lies."""
+    shape, size = arrays[0].shape, arrays[0].size
+    padded = []
+    for array in arrays:
+        flat = np.ones(-(-size // _WHOLE) * _WHOLE, array.dtype)
+        flat[:size] = array.reshape(-1)
+        padded.append(torch.from_numpy(flat))
+    parts = [
+        function(*(x[at : at + _SLICE] for x in padded)).numpy() for at in range(0, max(size, 1), _SLICE)
+    ]
+    return np.concatenate(parts)[:size].reshape(shape)
+
+
 def call_device_function(symbol: str, arguments: Sequence[Array]) -> Array:
     """`__nv_tanhf` and its like on arrays of one shape. Raises ValueError for a symbol that is not known
     here.
@@ -74,7 +94,5 @@ def call_device_function(symbol: str, arguments: Sequence[Array]) -> Array:
     for suffix in _SUFFIXES:
         base = name.removesuffix(suffix) if suffix else name
         if name.endswith(suffix) and base in _FUNCTIONS:
-            tensors = [torch.from_numpy(np.ascontiguousarray(x)) for x in np.broadcast_arrays(*arguments)]
-            result: Array = _FUNCTIONS[base](*tensors).numpy()
-            return result
+            return _sliced(_FUNCTIONS[base], np.broadcast_arrays(*arguments))
     raise ValueError(f"expected a libdevice function that runs without a device, got {symbol}")

@@ -2,7 +2,8 @@
 
 A device combines in a tree, so these do too: log2(n) vectorised calls of the combine function, in an order
 that keeps the operands in sequence. float32 sums use NumPy's pairwise sum; 16-bit sums round at every level
-of the tree.
+of the tree. NumPy adds in the order in which elements lie in memory, which tells how a block was made and
+which programs made it with this one, so a block is laid out row by row first.
 """
 
 from __future__ import annotations
@@ -105,19 +106,20 @@ def reduce_handles(handles: list[Handle], axis: int, function: Any, combine: Com
             total = (
                 _sum_tree(first.data, axis, first.dtype).squeeze(axis)
                 if _narrow(first.dtype)
-                else np.add.reduce(first.data, axis=axis, dtype=first.data.dtype)
+                else np.add.reduce(np.ascontiguousarray(first.data), axis=axis, dtype=first.data.dtype)
             )
             return [Handle(np.asarray(total), first.dtype)]
         ufunc = _UFUNCS.get(key)
         if ufunc is not None:
-            return [Handle(np.asarray(ufunc.reduce(first.data, axis=axis)), first.dtype)]
+            best = ufunc.reduce(np.ascontiguousarray(first.data), axis=axis)
+            return [Handle(np.asarray(best), first.dtype)]
     elif key in _ARGUMENTS and not (first.data.dtype.kind == "f" and np.isnan(first.data).any()):
         ufunc, pick = _ARGUMENTS[key]
         at = np.expand_dims(pick(first.data, axis=axis), axis)
         values, places = spanning(at, handles[1].data)
         index = np.take_along_axis(places, values, axis=axis)
-        best = np.asarray(ufunc.reduce(first.data, axis=axis))
-        return [Handle(best, first.dtype), Handle(index.squeeze(axis), handles[1].dtype)]
+        most = np.asarray(ufunc.reduce(first.data, axis=axis))
+        return [Handle(most, first.dtype), Handle(index.squeeze(axis), handles[1].dtype)]
     return [Handle(h.data.squeeze(axis), h.dtype) for h in _tree(handles, axis, combine)]
 
 

@@ -21,6 +21,8 @@ from verify.triton_cpu.memory import Arena
 from verify.triton_cpu.private import tl
 
 SOURCE = """
+from triton.language.extra import libdevice
+
 @triton.jit
 def loop_variable_afterwards(x, i, out, s, B: tl.constexpr):
     p = tl.program_id(0)
@@ -144,6 +146,37 @@ def function_called_by_some(x, i, out, s, B: tl.constexpr):
             total = tl.where(at > m, total - tl.load(x + at, mask=at < 7, other=p * 1.0), total)
             q += 1
     tl.store(out + p * 64 + at, total + pair[0] * pair[1] + tl.load(q + at))
+
+@triton.jit
+def turned_by_some(x, i, out, s, B: tl.constexpr):
+    p = tl.program_id(0)
+    at = tl.arange(0, B)
+    a = tl.load(x + at[:, None] * B + at[None, :])
+    b = tl.load(x + p * B + at[:, None] + at[None, :] * B)
+    for k in range(p % 2, 2):
+        a = tl.trans(a)
+    c = tl.where(at[:, None] > p, a, tl.trans(b))
+    tl.store(out + p * 64 + at, tl.sum(tl.trans(b) + c, 1))
+
+@triton.jit
+def product_of_what_some_turned(x, i, out, s, B: tl.constexpr):
+    p = tl.program_id(0)
+    rows, columns, at = tl.arange(0, B), tl.arange(0, 32), tl.arange(0, 64)
+    a = tl.load(x + rows[:, None] * 64 // 2 + at[None, :])
+    b = tl.load(x + p + columns[None, :] * 8 + at[:, None])
+    for k in range(0, p % 2):
+        b = tl.trans(tl.load(x + p + columns[:, None] * 9 + at[None, :]))
+    tl.store(out + p * 64 + rows, tl.sum(tl.dot(a, b, input_precision="ieee"), 1))
+
+@triton.jit
+def device_functions_of_few_lanes(x, i, out, s, B: tl.constexpr):
+    p = tl.program_id(0)
+    at = tl.arange(0, 4)
+    a, b = tl.load(x + p * 8 + at), tl.abs(tl.load(x + p * 8 + at + 4))
+    for k in range(0, 9):
+        a = libdevice.atan2(a, b + k) + libdevice.pow(b, a)
+        b = libdevice.sinh(a * 0.125) + libdevice.exp2(b * 0.25)
+        tl.store(out + p * 64 + k * 4 + at, a + b)
 
 @triton.jit
 def no_step(x, i, out, s, B: tl.constexpr):
