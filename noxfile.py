@@ -169,8 +169,8 @@ def foreign(session: nox.Session) -> None:
     run_in_environment(session, "-m", "verify", "foreign", "--accept-known", *session.posargs)
 
 
-@nox.session(name="compile", venv_backend="none", requires=["environment"])
-def compile_everything(session: nox.Session) -> None:
+@nox.session(venv_backend="none", requires=["environment"])
+def resources(session: nox.Session) -> None:
     """Compile every template and every operator of a library for four targets: what limits each kernel."""
     install_libraries(session)
     what = ("templates", "verify/foreign/specs")

@@ -1,4 +1,4 @@
-"""Compile the operators of libraries, each in a process of its own, and remember what came of it.
+"""Compile the operators of libraries in processes that may die, and remember what came of it.
 
 What a library is refused for, cannot load for or takes too long for is a finding of its spec, and the rest
 goes on. A kernel that does not fit in the first of several configurations of an autotuner is said to be that:
@@ -37,6 +37,7 @@ MEMORY_GIB = 12
 PROCESSES = 2
 _TAIL_CHARACTERS = 600
 _RULES = {"unavailable": "CMP-FAILED", "broken": "CMP-FAILED", "bug": "CMP-FAILED", "ended": "CMP-FAILED"}
+_OTHER_VENDOR = "It was launched as for an NVIDIA device; the library may choose otherwise for this one."
 
 Say = Callable[[str], None]
 
@@ -65,7 +66,7 @@ def compile_foreign(
     say: Say,
 ) -> list[ForeignCompiled]:
     """Each spec's kernels at its `compile_case`, in bfloat16 where it has that. In the order given."""
-    settings = (targets, census)
+    idle: list[_Child] = []
 
     def one(file: tuple[Path, bytes]) -> ForeignCompiled:
         path, source = file
@@ -74,13 +75,19 @@ def compile_foreign(
         if known is not None:
             return known
         say(f"recording {path}")
-        answer = _ask(path, *settings, cache=store is not None, say=say)
+        child = idle.pop() if idle else _Child(targets, census=census, cache=store is not None)
+        answer = child.ask(path, say)
+        idle.append(child)
         if store is not None and answer["event"] == "done":
             store.put("foreign", key, answer)
         return _compiled(path, answer, compiled=len(answer.get("reports", ())))
 
-    with ThreadPoolExecutor(max_workers=PROCESSES, thread_name_prefix="foreign") as threads:
-        return list(threads.map(one, sources))
+    try:
+        with ThreadPoolExecutor(max_workers=PROCESSES, thread_name_prefix="foreign") as threads:
+            return list(threads.map(one, sources))
+    finally:
+        for child in idle:
+            child.end()
 
 
 def _known(path: Path, answer: Any) -> ForeignCompiled | None:
@@ -104,7 +111,10 @@ def _compiled(path: Path, answer: dict[str, Any], *, compiled: int) -> ForeignCo
         where = f"{report.target}, {answer['shape']}, {file}:{report.line}"
         found = report_findings(report, where=where, spills=True, ieee=False)
         if configurations > 1:
-            found = [_of_an_autotuner(one, configurations) for one in found]
+            first = f"It is the first of {configurations} configurations of an autotuner"
+            found = [replace(one, message=f"{one.message} {first}, which would skip it.") for one in found]
+        if report.target == "gfx942":
+            found = [replace(one, message=f"{one.message} {_OTHER_VENDOR}") for one in found]
         findings += [replace(one, line=None) for one in found]  # the line is the library's, not the spec's
         rows.append({**report.shown(seconds=True), "file": file, "configurations": configurations})
     return ForeignCompiled(
@@ -122,49 +132,78 @@ def _compiled(path: Path, answer: dict[str, Any], *, compiled: int) -> ForeignCo
     )
 
 
-def _of_an_autotuner(finding: Finding, count: int) -> Finding:
-    first = f"This is the first of {count} configurations of an autotuner, which would skip it."
-    return replace(finding, message=f"{finding.message} {first}")
-
-
 # -------------------------------------------------------------------------------------------------- the child
 
 
-def _ask(
-    path: Path, targets: tuple[Target, ...], census: bool, *, cache: bool, say: Say
-) -> dict[str, Any]:
-    """The child's last word: "done" with its reports, or "failed" with a rule and a message."""
-    reader, writer = os.pipe()
-    with tempfile.TemporaryDirectory(prefix="verify-foreign-") as scratch:
-        log = Path(scratch) / "log"
-        command = [sys.executable, "-m", "verify.foreign.compile_child", str(path)]
-        command += ["--targets", ",".join(targets), "--pipe", str(writer), "--memory", str(MEMORY_GIB)]
-        command += ["--census"] if census else []
-        command += [] if cache else ["--no-cache"]
-        with log.open("wb") as out:
-            child = subprocess.Popen(  # noqa: S603  our own module
-                command,
-                stdin=subprocess.DEVNULL,
+class _Child:
+    """One process that compiles a spec after the other; one that ended is started again for the next."""
+
+    def __init__(self, targets: tuple[Target, ...], *, census: bool, cache: bool) -> None:
+        self._arguments = ["--targets", ",".join(targets), "--memory", str(MEMORY_GIB)]
+        self._arguments += (["--census"] if census else []) + ([] if cache else ["--no-cache"])
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader = -1
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def ask(self, path: Path, say: Say) -> dict[str, Any]:
+        """Its last word on a spec: "done" with its reports, or "failed" with a rule and a message."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone; `_listen` finds out
+            process.stdin.write(f"{path.resolve()}\n".encode())
+            process.stdin.flush()
+        answer = _listen(self._reader, path, say)
+        if answer is not None and answer.get("rule") != "ended":
+            return answer
+        log = self._log()
+        self.end()
+        if answer is None:
+            message = f"expected the process to say what it compiled, it ended ({process.returncode}): {log}"
+            return {"event": "failed", "rule": "ended", "message": message}
+        return answer
+
+    def end(self) -> None:
+        """End the process and everything it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(self._reader)
+        assert self._scratch is not None
+        self._scratch.cleanup()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._reader, writer = os.pipe()
+        self._scratch = tempfile.TemporaryDirectory(prefix="verify-foreign-", ignore_cleanup_errors=True)
+        command = [sys.executable, "-m", "verify.foreign.compile_child", "--pipe", str(writer)]
+        with Path(self._scratch.name, "log").open("wb") as out:
+            self._process = subprocess.Popen(  # noqa: S603  our own module
+                [*command, *self._arguments],
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
                 pass_fds=(writer,),
                 start_new_session=True,
-                env=_environment(scratch),
+                env=_environment(self._scratch.name),
             )
         os.close(writer)
-        try:
-            answer = _listen(reader, path, say)
-        finally:
-            os.close(reader)  # what it still says goes nowhere
-            _end(child)
-        if answer is None:
-            tail = log.read_text(errors="replace").strip()[-_TAIL_CHARACTERS:]
-            message = f"expected the process to say what it compiled, it ended ({child.returncode}): {tail}"
-            return {"event": "failed", "rule": "ended", "message": message}
-        return answer
+        return self._process
+
+    def _log(self) -> str:
+        assert self._scratch is not None
+        text = Path(self._scratch.name, "log").read_text(errors="replace")
+        return text.strip()[-_TAIL_CHARACTERS:]
 
 
 def _listen(reader: int, path: Path, say: Say) -> dict[str, Any] | None:
+    """The answer; None where the process ended without one."""
     pending, deadline = b"", time.monotonic() + SPEC_SECONDS
     while True:
         ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
@@ -181,15 +220,6 @@ def _listen(reader: int, path: Path, say: Say) -> dict[str, Any] | None:
             if event["event"] != "kernel":
                 return event
             say(f"      {path.stem}: {event['text']}")
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """The child and everything it started."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=5)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _environment(scratch: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""The process that meets a library to compile it: record one case's launches, compile them, say so on a pipe.
+"""The process that meets libraries to compile them: record a case's launches, compile them, say so.
 
-    python -m verify.foreign.compile_child SPEC.py --targets sm_80,sm_90 --pipe 3 --memory 12 [--census]
+    echo SPEC.py | python -m verify.foreign.compile_child --targets sm_80,sm_90 --pipe 3 --memory 12
 
-Nothing is computed: the library's wrapper runs on zeros, and its launches are written down, not run.
+Specs come on stdin, a line each, so that torch and a library are imported once for several of them. Nothing
+is computed: the library's wrapper runs on zeros, and its launches are written down, not run.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import resource
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,8 @@ from verify.triton_cpu.targets import Target
 
 
 def main() -> None:
-    """One JSON line for each kernel compiled, and a last one: "done", or what kept it from being done."""
+    """For each spec one JSON line a kernel, and a last one: "done", or what kept it from being done."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("spec", type=Path)
     parser.add_argument("--targets", required=True)
     parser.add_argument("--pipe", type=int, required=True)
     parser.add_argument("--memory", type=int, required=True, help="GiB")
@@ -44,15 +44,16 @@ def main() -> None:
             pipe.write(json.dumps({"event": event, **fields}, sort_keys=True) + "\n")
             pipe.flush()
 
-        try:
-            _work(arguments, say)
-        except BrokenSpec as broken:
-            say("failed", rule="broken", message=str(broken))
-        except Exception:  # noqa: BLE001  the parent must hear of it
-            say("failed", rule="bug", message=traceback.format_exc(limit=-3))
+        for line in sys.stdin:
+            try:
+                _work(Path(line.rstrip("\n")), arguments, say)
+            except BrokenSpec as broken:
+                say("failed", rule="broken", message=str(broken))
+            except Exception:  # noqa: BLE001  the parent must hear of it
+                say("failed", rule="bug", message=traceback.format_exc(limit=-3))
 
 
-def _work(arguments: argparse.Namespace, say: Any) -> None:
+def _work(path: Path, arguments: argparse.Namespace, say: Any) -> None:
     from verify.foreign.loading import Unavailable, load, require
 
     try:
@@ -61,7 +62,7 @@ def _work(arguments: argparse.Namespace, say: Any) -> None:
         from verify.foreign.library import Refused, record
 
         with importing():
-            spec = load(arguments.spec)
+            spec = load(path)
         versions = require(spec.requires)
     except Unavailable as missing:
         say("failed", rule="unavailable", message=str(missing))
@@ -76,7 +77,7 @@ def _work(arguments: argparse.Namespace, say: Any) -> None:
     except Refused as refused:
         say("failed", rule=refused.rule, message=str(refused))
         return
-    reports = _compile(launches, arguments, say)
+    reports = _compile(launches, arguments, say, configurations)
     kernels = {one.kernel.fn.__name__: one for one in launches}
     say(
         "done",
@@ -101,7 +102,9 @@ def _dtype(spec: Spec) -> str:
     return "bfloat16" if "bfloat16" in dtypes else dtypes[0]
 
 
-def _compile(launches: Sequence[Any], arguments: argparse.Namespace, say: Any) -> list[CompileReport]:
+def _compile(
+    launches: Sequence[Any], arguments: argparse.Namespace, say: Any, configurations: Callable[[Any], int]
+) -> list[CompileReport]:
     from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
     from verify.triton_cpu.recorded import compile_recorded
 
@@ -114,7 +117,8 @@ def _compile(launches: Sequence[Any], arguments: argparse.Namespace, say: Any) -
         launches,
         targets,
         census=arguments.census,
-        spill_limit=SPILL_LIMIT_BYTES,
+        # An autotuner has other configurations of its own, and prefers one that is fast.
+        spill_limit=lambda launch: None if configurations(launch) > 1 else SPILL_LIMIT_BYTES,
         store=None if arguments.no_cache else ReportStore(),
         processes=1,  # two specs go side by side
         answered=answered,

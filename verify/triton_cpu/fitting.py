@@ -65,8 +65,7 @@ def _configurations(report: CompileReport, what: Trouble) -> list[tuple[int, int
     warps, stages, facts = report.num_warps, report.num_stages, FACTS[report.target]
     most = facts.threads_per_block // facts.warp_size
     if what == "spills":
-        found = [(warps * factor, stages) for factor in (2, 4) if warps * factor <= most]
-        found += [(warps, stages - 1), (warps, 1), (warps * 2, 1)]
+        found = [(warps * 2, stages), (warps, 1), (warps * 2, 1)]  # kernels that spill are dear to compile
     elif "threads" in report.exceeded:
         found = [(most, stages), (most, 1)]
     else:

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -22,15 +22,15 @@ import triton
 
 from verify.triton_cpu import private
 from verify.triton_cpu.compile import CompilePointer, compile_code
-from verify.triton_cpu.fitting import advised
+from verify.triton_cpu.fitting import advised, trouble
 from verify.triton_cpu.private import JITFunction
-from verify.triton_cpu.report import MESSAGE_CHARACTERS, CompileReport, ReportError
+from verify.triton_cpu.report import MESSAGE_CHARACTERS, Advice, CompileReport, ReportError
 from verify.triton_cpu.report_store import ReportStore, compiler_digest
 from verify.triton_cpu.resources import disassembled_census
 from verify.triton_cpu.targets import TARGETS, Target
 
 KERNEL_SECONDS = 120.0
-"""Wall seconds for one kernel on one target, other configurations included."""
+"""Wall seconds for one kernel on one target, and as many again for its other configurations."""
 
 
 class LaunchLike(Protocol):
@@ -74,7 +74,7 @@ def compile_recorded(
     targets: Sequence[Target] = TARGETS,
     *,
     census: bool = False,
-    spill_limit: int | None = 0,
+    spill_limit: int | Callable[[LaunchLike], int | None] | None = 0,
     store: ReportStore | None = None,
     processes: int = 2,
     seconds: float = KERNEL_SECONDS,
@@ -84,14 +84,20 @@ def compile_recorded(
 
     What does not compile, ends its process or takes longer than `seconds` is a report with an `error`, and
     the rest goes on. A kernel over a limit, or that spills more than `spill_limit` bytes a thread (None: any
-    number), is compiled in other configurations too. `store` answers for what was compiled before, by the
-    kernel's text and that of all it calls. `answered` hears of each report as it comes,
-    still without its census. Deterministic but for
-    `seconds` and what the machine had no time or memory for. Raises ToolError where the disassembler does not
-    answer.
+    number; a function says it for each launch), is compiled in other configurations too. `store` answers for
+    what was compiled before, by the kernel's text and that of all it calls. `answered` hears of each report
+    as it comes, still without its census. Deterministic but for `seconds` and what the machine had no time or
+    memory for. Raises ToolError where the disassembler does not answer.
     """
     tasks = [
-        _Task(launch=launch, key=key, count=count, target=target, census=census, spill_limit=spill_limit)
+        _Task(
+            launch=launch,
+            key=key,
+            count=count,
+            target=target,
+            census=census,
+            spill_limit=spill_limit(launch) if callable(spill_limit) else spill_limit,
+        )
         for key, (launch, count) in distinct_launches(launches).items()
         for target in targets
     ]
@@ -101,18 +107,25 @@ def compile_recorded(
         if report is not None:
             found[index] = report
     waiting = [index for index in range(len(tasks)) if index not in found]
-    lasting: list[int] = []
     codes: dict[int, bytes] = {}
+    counted: list[int] = []  # those to remember once their instructions are counted
+
+    def remember(index: int) -> None:
+        if store is not None:
+            store.put("recorded", _store_key(tasks[index]), found[index].to_json())
+
     for index, report, code, same in _compile(tasks, waiting, min(processes, len(waiting)), seconds):
         found[index] = report
-        codes |= {index: code} if code else {}
-        lasting += [index] if same else []
+        if code:
+            codes[index] = code
+            counted += [index] if same else []
+        elif same:
+            remember(index)
         if answered is not None:
             answered(report)
     _count(tasks, found, codes)
-    if store is not None:
-        for index in lasting:
-            store.put("recorded", _store_key(tasks[index]), found[index].to_json())
+    for index in counted:
+        remember(index)
     return [
         found[index].placed(line=private.source_of(task.launch.kernel)[1], launches=task.count)
         for index, task in enumerate(tasks)
@@ -210,11 +223,16 @@ def _compile(
             ready = wait(list(children), timeout=max(0.0, soonest - time.monotonic()))
             late = [one for one, child in children.items() if child.deadline <= time.monotonic()]
             for connection in dict.fromkeys([*ready, *late]):
-                child = children.pop(connection)  # type: ignore[call-overload]  # wait() returns what it got
-                index, answer, problem = child.answer(seconds)
-                report, code = answer or (_failed(tasks[index], problem), b"")
-                yield index, report, code, answer is not None
-                begin(None if answer is None else child)
+                child = children[connection]  # type: ignore[index]  # wait() returns what it got
+                answer = child.answer(seconds)
+                if answer is None:
+                    continue  # a first report, whose other configurations are still to come
+                del children[child.connection]
+                index, report, problem = answer
+                if report is None:
+                    report = _failed(tasks[index], problem)
+                yield index, report, child.code, not problem
+                begin(None if problem else child)
 
 
 class _Child:
@@ -230,27 +248,44 @@ class _Child:
         self._process.start()
         theirs.close()
         self._index = -1
+        self._first: CompileReport | None = None
+        self.code = b""
         self.deadline = 0.0
 
     def ask(self, index: int, deadline: float) -> None:
         self._index, self.deadline = index, deadline
+        self._first, self.code = None, b""
         with contextlib.suppress(OSError):  # it is gone; `answer` says how
             self.connection.send(index)
 
-    def answer(self, seconds: float) -> tuple[int, tuple[CompileReport, bytes] | None, str]:
-        """(index, report and machine code, "") or, the process having ended, (index, None, what happened)."""
+    def answer(self, seconds: float) -> tuple[int, CompileReport | None, str] | None:
+        """(index, report, what went wrong or ""), once there is nothing more to come.
+
+        None for a first report of a kernel in trouble; if the process ends before it has compiled another
+        configuration, that report is the answer, and says so.
+        """
+        problem = ""
         if self.connection.poll():
             try:
-                data, code = self.connection.recv()
-                return self._index, (CompileReport.from_json(data), code), ""
+                data, code, last = self.connection.recv()
+                report = CompileReport.from_json(data)
             except (EOFError, OSError, ReportError):
                 self._process.join(timeout=5)
                 said = self._log.read_text(errors="replace").strip()[-400:] if self._log.exists() else ""
-                code = self._process.exitcode
-                self.end()
-                return self._index, None, f"the compiler's process ended with code {code}: {said}"
+                problem = f"the compiler's process ended with code {self._process.exitcode}: {said}"
+            else:
+                self.code = code or self.code
+                if last:
+                    return self._index, report, ""
+                self._first, self.deadline = report, time.monotonic() + seconds
+                return None
+        else:
+            problem = f"expected the compiler to end within {seconds:g} s, got no end"
         self.end()
-        return self._index, None, f"expected the compiler to end within {seconds:g} s, got no end"
+        if self._first is None:
+            return self._index, None, problem
+        text = "no other configuration is known to hold: the compiler did not end"
+        return self._index, replace(self._first, advice=Advice(tried=(), text=text)), problem
 
     def end(self) -> None:
         self._process.kill()
@@ -281,11 +316,12 @@ def _serve(connection: Connection, tasks: Sequence[_Task], scratch: str, log: st
         while not connection.poll(5.0):
             if os.getppid() != parent:
                 return
-        report, code = _one(tasks[connection.recv()], scratch)
-        connection.send((report.to_json(), code))
+        for report, code, last in _one(tasks[connection.recv()], scratch):
+            connection.send((report.to_json(), code, last))
 
 
-def _one(task: _Task, scratch: str) -> tuple[CompileReport, bytes]:
+def _one(task: _Task, scratch: str) -> Iterator[tuple[CompileReport, bytes, bool]]:
+    """(report, machine code, whether it is the last): before other configurations are tried, and after."""
     launch = task.launch
 
     def compiled(warps: int, stages: int, *, census: bool = False) -> tuple[CompileReport, bytes]:
@@ -301,8 +337,13 @@ def _one(task: _Task, scratch: str) -> tuple[CompileReport, bytes]:
         )
 
     report, code = compiled(launch.num_warps, launch.num_stages, census=task.census)
-    found = advised(report, lambda warps, stages: compiled(warps, stages)[0], spill_limit=task.spill_limit)
-    return found, code
+    fine = trouble(report, spill_limit=task.spill_limit) is None
+    yield report, code, fine
+    if not fine:
+        found = advised(
+            report, lambda warps, stages: compiled(warps, stages)[0], spill_limit=task.spill_limit
+        )
+        yield found, b"", True
 
 
 # ------------------------------------------------------------------------------------------------------ store

@@ -30,11 +30,14 @@ def compiled(
 
 
 @pytest.mark.slow
-def test_an_operator_is_compiled_as_it_is_launched_and_a_dead_process_is_a_finding(tmp_path: Path) -> None:
+def test_an_operator_is_compiled_as_it_is_launched_and_a_dead_process_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dies = tmp_path / "dies.py"
     words = "import os\nfrom verify.foreign.spec import Spec\nprint('last words', flush=True)\n"
     dies.write_text(f"{words}os._exit(7)\n")
-    (good, bad), said = compiled([SPEC, dies], census=True)
+    monkeypatch.setattr(module, "PROCESSES", 1)  # so that the second spec comes after a dead process
+    (bad, good), said = compiled([dies, SPEC], census=True)
     kernels = {report["kernel"]: report for report in good.row["reports"]}
     assert set(kernels) == {"forward_kernel", "backward_kernel"}
     assert (good.failed, good.row["findings"], good.row["trust"]) == (False, [], "vendor")
@@ -64,7 +67,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     )
     row = {**report.to_json(), "file": "lib.py", "configurations": 11}
 
-    def ask(path: Path, *_: Any, **__: Any) -> dict[str, Any]:
+    def ask(_self: object, path: Path, _say: object) -> dict[str, Any]:
         asked.append(path)
         if path.stem == "missing":
             return {"event": "failed", "rule": "unavailable", "message": "expected lib==1, found no lib"}
@@ -74,7 +77,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         done = {"event": "done", "versions": versions, "shape": "usual, bfloat16", "launches": 3}
         return {**done, "reports": [dict(row)]}
 
-    monkeypatch.setattr(module, "_ask", ask)
+    monkeypatch.setattr(module._Child, "ask", ask)
     return asked
 
 
@@ -89,7 +92,7 @@ def test_what_an_autotuner_would_skip_is_said_to_be_that(asked: list[Path], tmp_
     (finding,) = one.row["findings"]
     assert (finding["rule"], finding["where"]) == ("CMP-SHARED", "sm_90, usual, bfloat16, lib.py:12")
     assert "num_stages 2 would fit" in finding["message"]
-    assert "first of 11 configurations" in finding["message"]
+    assert "first of 11 configurations of an autotuner" in finding["message"]
     assert "k  " in "\n".join(document_lines({"mechanisms": [], "libraries": [one.row]}))
 
 

@@ -97,7 +97,7 @@ def test_a_kernel_that_does_not_fit_says_what_would(server: Server) -> None:
     )
     assert spilled == (
         "CMP-SPILL spills: spills 2,000 B of registers a thread; expected at most 512. "
-        "Tried: num_warps 16 would leave 500 B: use smaller tiles."
+        "Tried: num_warps 8 would leave 1,000 B: use smaller tiles."
     )
     again = [findings(*run(server, script, workers=workers)) for workers in (1, 2)]
     assert again == [[shared, spilled]] * 2

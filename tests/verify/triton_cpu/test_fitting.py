@@ -73,7 +73,7 @@ def test_spills_that_only_shrink_are_not_called_removed() -> None:
     halved = compiler([], spilled=lambda warps, _: 1600 // warps)
     found = advised(report(4, 3, spill_bytes=824), halved).advice
     assert found is not None
-    assert found.text == "num_warps 16 would leave 100 B: use smaller tiles"
+    assert found.text == "num_warps 8 would leave 200 B: use smaller tiles"
     hopeless = advised(report(4, 3, spill_bytes=824), compiler([], spilled=lambda *_: 824)).advice
     assert hopeless is not None
     assert "none helps" in hopeless.text

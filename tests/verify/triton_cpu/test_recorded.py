@@ -36,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
         if arguments["BLOCK"] == 128:
             os.write(2, b"LLVM ERROR: Cannot select")
             os.abort()
-        if arguments["BLOCK"] == 256:
+        if arguments["BLOCK"] == 256 or (arguments["BLOCK"] == 1024 and settings["num_stages"] != 4):
             time.sleep(60)
         report = CompileReport(
             kernel=kernel.fn.__name__,
@@ -44,7 +44,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
             num_warps=settings["num_warps"],
             num_stages=settings["num_stages"],
             registers=arguments["BLOCK"],
-            shared_bytes=100_000 * settings["num_stages"] if arguments["BLOCK"] == 512 else 0,
+            shared_bytes=100_000 * settings["num_stages"] if arguments["BLOCK"] >= 512 else 0,
         )
         return report, b""
 
@@ -136,6 +136,28 @@ def test_other_configurations_are_tried_there_too(fake: None) -> None:
     (report,) = compile_recorded([replace(add(block=512), num_stages=4)], ("sm_90",))
     assert report.advice is not None
     assert report.advice.text == "num_stages 2 would fit (200,000 B)"
+
+
+def test_other_configurations_that_never_end_cost_the_kernel_no_report(fake: None, tmp_path: Path) -> None:
+    store = ReportStore(tmp_path)
+    launches = [replace(add(block=1024), num_stages=4), add(block=64)]
+    first, second = compile_recorded(launches, ("sm_90",), seconds=1.0, store=store)
+    assert (first.error, first.registers, first.shared_bytes) == (None, 1024, 400_000)
+    assert first.advice is not None
+    assert "did not end" in first.advice.text
+    assert second.registers == 64
+    assert len(list(tmp_path.rglob("*.json"))) == 1  # what the machine had no time for is asked again
+
+
+def test_a_function_may_say_how_much_each_launch_may_spill(fake: None) -> None:
+    asked: list[int] = []
+
+    def limit(launch: Any) -> int | None:
+        asked.append(launch.arguments["BLOCK"])
+        return None
+
+    compile_recorded([add(block=32), add(block=64)], ("sm_90",), spill_limit=limit)
+    assert asked == [32, 64]
 
 
 def test_a_damaged_answer_is_made_again(fake: None, tmp_path: Path) -> None:
