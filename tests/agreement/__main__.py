@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.agreement.comparing import compare_mechanism
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
-SHAPE = "B=2,H=4,T=330,D=20"
+SHAPE = "B=2,H=5,T=330,D=20"
 """Ragged last tiles, head sizes that are no power of two, several programs on every axis."""
 
 LIMIT = 0.02

@@ -10,7 +10,7 @@
   `programs`, the numbers of those that are;
 - `event`, `argument`: what must be reported, and about which parameter; absent where nothing may be;
 - `also`: kinds of events that may follow from it;
-- `last_triton`: the last version of Triton that has what the kernels use.
+- `last_triton`: the last version of Triton that has what the kernels use, or means by it what they show.
 """
 
 from __future__ import annotations

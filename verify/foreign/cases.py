@@ -44,7 +44,8 @@ def judge_case(spec: Spec, case: Case, dtype: str, *, policy: Literal["first", "
     label = label if policy == "first" else f"{label}, {policy} configuration"
     tensors = draw_tensors(spec, case, dtype)
     truth = known(spec, case, tensors, dtype)
-    # what is far apart has no flags for its bytes: accesses beyond its storage are events all the same
+    # What is far apart has no flags for its bytes: accesses beyond its storage, and offsets that wrap, are
+    # events all the same.
     settings = Settings(
         poison=POISONS[0], exact=_exact(spec, dtype), policy=policy, sanitizer=case.far is None
     )

@@ -63,6 +63,7 @@ def watched(
         order=order,
         policy=policy,
         sanitize=sanitizer,
+        overflow=True,
         limits=WorkLimits(programs=1 << 20, loop_steps=loop_steps),
         record=True,
         default_precision="ieee" if exact else None,

@@ -16,13 +16,16 @@ from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, St
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
 from verify.triton_cpu import counting, selftest
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, language, load_kernels
+from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits, language, load_kernels
 from verify.triton_cpu.storages import Storage, Storages, TensorView
 
 RESIDENT_BYTES = 4 << 30
 """Memory that sampled programs may really use."""
 
 LARGEST_GRID = 1 << 40
+LIMITS = WorkLimits(launches=1, programs=1 << 62, loop_steps=1 << 17)
+"""For one program: real sizes have long loops (a step a token: 8192)."""
+
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -76,7 +79,9 @@ class Handler:
             grid=step.grid,
         )
         try:
-            counted = counting.count_launch(launch, programs=programs, seed=seed, between=self._check_memory)
+            counted = counting.count_launch(
+                launch, programs=programs, seed=seed, limits=LIMITS, between=self._check_memory
+            )
         except WorkLimitExceeded as error:
             raise Refusal("NUM-WORK-LIMIT", f"{step.kernel}: {error}", None) from None
         except KernelError as error:

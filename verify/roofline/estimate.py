@@ -88,7 +88,7 @@ class Estimate:
     def draw(self, path: Path) -> None:
         """Write the chart as a PNG; raises as `write_chart`."""
         label = "" if self.case is None else f"\n{self.case.label}"
-        write_chart(self.bounds, self.sheet, path, title=f"{self.file.parent.name}/{self.file.name}{label}")
+        write_chart(self.bounds, self.sheet, path, title="/".join(self.file.parts[-3:]) + label)
 
     def lines(self) -> list[str]:
         """A table of the launches, its legend, and whatever was found."""

@@ -105,6 +105,15 @@ class Memory(Reporting):
         self._hazards.group(numbers)
         self._stored = set()
 
+    def end_launch(self) -> None:
+        """Called by the launcher: nothing will be revoked any more."""
+        self._kept = None
+
+    def report(self, kind: EventKind, buffer: str, offset: int, count: int, *args: Any, **more: Any) -> None:
+        if self._kept is not None and len(self._numbers) > 1:
+            raise Repeat(alone=True)  # one program after another says what the first is, and how many
+        super().report(kind, buffer, offset, count, *args, **more)
+
     def barrier(self) -> None:
         """The threads of each running program have waited for one another."""
         self._hazards.barrier()
@@ -241,7 +250,7 @@ class Memory(Reporting):
             self._flag("float atomic", buffer, live, lanes.index)
         if self._tracking:
             line, changed = self.locate().line, bits_of(combine(old, *flat)) != bits_of(old)
-            self._hazards.atomic(buffer, index, dtype.itemsize, line, what, changed)
+            self._hazards.atomic(buffer, lanes.index, lanes.live, dtype.itemsize, line, what, changed)
         if not buffer.complete:
             buffer.shadow(dtype.itemsize)[index] = WRITTEN[dtype.itemsize]
             buffer.stored_at = self.locate()

@@ -33,11 +33,12 @@ class Work:
     transcendental: int = 0
     float_atomics: dict[int, int] = field(default_factory=dict)
     programs: int = 1
-    """How many programs run as one: what they compute once counts for each of them."""
+    """How many programs take part: what they compute as one counts for each of them."""
 
     def lanes(self, data: Array) -> int:
-        """Elements of an operation's result over all programs of the group; `data` is (p, ...)."""
-        return data.size if data.shape[0] == self.programs else data.size * self.programs
+        """Elements of an operation's result over all programs that take part; `data` is (p, ...)."""
+        elements: int = data.size // data.shape[0] * self.programs
+        return elements
 
     def dot(self, flops: int, operand: str) -> None:
         """Count a matrix product."""

@@ -15,6 +15,7 @@ import numpy as np
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.arithmetic import Elementwise, Work, rounded
 from verify.triton_cpu.blocks import Blocks
+from verify.triton_cpu.group import Group, NotTogether
 from verify.triton_cpu.handles import (
     ADDRESS,
     FORMATS,
@@ -45,22 +46,6 @@ _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-class NotTogether(Exception):
-    """The programs of a group cannot go on as one: `what` they are about to do depends on their order."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"expected operations that programs can run side by side, got {what}")
-        self.what = what
-
-
-class Diverged(Exception):
-    """The programs of a group would take different ways; `values` (p,) is what the decision hangs on."""
-
-    def __init__(self, values: Array) -> None:
-        super().__init__("expected one value for all programs of a group, got several")
-        self.values = values
-
-
 class UnsupportedOperation(Exception):
     """An operation of the language that this layer does not execute; says which, and what to use instead."""
 
@@ -79,7 +64,7 @@ def _constant(name: str) -> Callable[[Any, Any], Handle]:
     return method
 
 
-class Builder(Elementwise, Blocks, private.InterpreterBuilder):
+class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
     """One per process; `begin` points it at the arena and the work counts of a launch."""
 
     def __init__(self) -> None:
@@ -91,15 +76,7 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
         self.codegen_fns = {"convert_custom_types": _convert_custom_types, "min_dot_size": _min_dot_size}
         self.memory: Memory = Arena()
         self.work = Work()
-        self.grid_dim = (1, 1, 1)
-        self.programs = 1
-        self.widest = 1
-        """Elements of the largest block that the launch loaded, stored or multiplied, of one program."""
-        self.way = 0
-        """Hash of all decisions that the group has come to: groups of one way could be one group."""
-        self._program_ids: tuple[Array, Array, Array] = (np.zeros(1, np.int32),) * 3
-        self.group = object()
-        """Another one whenever other programs start."""
+        self.reset()
 
     def begin(
         self, memory: Memory, work: Work, grid: tuple[int, int, int], *, overflow: bool = False
@@ -107,26 +84,6 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
         """`overflow` follows offsets that wrap."""
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
         self.exact = Exact(memory if overflow else None)
-
-    def begin_group(self, numbers: Array) -> None:
-        """The programs that run from now on, as one: `numbers` (p,) count with x fastest."""
-        width, height, _ = self.grid_dim
-        axes = (numbers % width, numbers // width % height, numbers // (width * height))
-        x, y, z = ((axis[:1] if (axis == axis[0]).all() else axis).astype(np.int32) for axis in axes)
-        self._program_ids = (x, y, z)
-        self.group = object()
-        self.programs = self.work.programs = len(numbers)
-        self.way = 0
-        self.memory.begin_group(numbers)
-        self.exact.clear()
-
-    def decided(self, data: Array) -> Any:
-        """The one value of a scalar that all programs of the group hold. Raises Diverged else."""
-        if data.shape[0] != 1 and (data != data.flat[0]).any():
-            raise Diverged(data.reshape(data.shape[0]))
-        value = data.flat[0]
-        self.way = hash((self.way, int(value)))
-        return value
 
     # -- constants and programs ------------------------------------------------------------------------------
 
@@ -170,18 +127,18 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
         block: int = data.size // data.shape[0]
         self.widest = max(self.widest, block)
         if mask is None:
-            return block * self.programs
+            return block * self.work.programs
         live = int(np.count_nonzero(mask))
-        if mask.shape[0] != self.programs:
-            live *= self.programs
-        return live
+        return live if mask.shape[0] == self.programs else live * self.work.programs
 
     def _load(self, pointers: Handle, mask: Array | None, other: Array | None) -> Handle:
         dtype = pointers.dtype.element_ty
         form = FORMATS.get(dtype.name, ADDRESS)
+        if pointers.data.shape[0] > 1 or (mask is not None and mask.shape[0] > 1):
+            mask = self._masked(pointers.data, mask)
         self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
-        work.loads += self.programs
+        work.loads += work.programs
         work.bytes_loaded += self._lanes(pointers.data, mask) * form.raw.itemsize
         fill = 0 if other is None else form.encode(collapsed(other))
         raw = self.memory.load(pointers.data, mask, form.raw, pointers.buffer, fill=fill, poison=form.poison)
@@ -189,9 +146,10 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
 
     def _store(self, pointers: Handle, value: Handle, mask: Array | None) -> None:
         form = format_of(value.dtype)
+        mask = self._masked(pointers.data, mask)
         self.exact.access(pointers.data, mask, pointers.buffer, form.raw.itemsize)
         work = self.work
-        work.stores += self.programs
+        work.stores += work.programs
         work.bytes_stored += self._lanes(pointers.data, mask) * form.raw.itemsize
         self.memory.store(pointers.data, form.encode(value.data), mask, pointers.buffer)
 
@@ -327,7 +285,7 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
 
     def create_dot(self, a: Handle, b: Handle, c: Handle, precision: object, _imprecise: object) -> Handle:
         x, y = a.data, b.data
-        flops = 2 * (x.size // x.shape[0]) * y.shape[-1] * self.programs
+        flops = 2 * self.work.lanes(x) * y.shape[-1]
         self.work.dot(flops, _multiplied_in(a, precision))
         if x.dtype.kind in "iu" and a.dtype.name not in numerics.FLOAT8:
             product = np.matmul(x.astype(np.float64), y.astype(np.float64))
@@ -374,7 +332,8 @@ class Builder(Elementwise, Blocks, private.InterpreterBuilder):
         )
 
     def create_assume(self, condition: Handle) -> None:
-        if not condition.data.all():
+        holds = condition.data if self.active is None else condition.data | ~self.active
+        if not holds.all():
             raise ValueError("expected the condition of tl.assume to hold, got false")
 
     def create_barrier(self, *_arguments: Any) -> None:
@@ -450,7 +409,7 @@ def _close_inherited() -> None:
     So does what only the compiler's builder has, which a kernel would otherwise find missing.
     """
     for name in {*dir(private.InterpreterBuilder), *private.compiler_operations()}:
-        ours = any(name in vars(owner) for owner in (Builder, Elementwise, Blocks))
+        ours = any(name in vars(owner) for owner in (Builder, Elementwise, Blocks, Group))
         if name.startswith("create_") and not ours:
             setattr(Builder, name, _refusing(name))
 

@@ -26,7 +26,7 @@ SAMPLED = 24
 """Programs of a launch that are run, where a caller does not say."""
 
 LEAST_SAMPLED = 8
-STEP_BUDGET = 4096
+STEP_BUDGET = 2048
 """Loop steps that the sampled programs of a launch take together, about; it lowers their number."""
 
 _ALIKE, _LONG = 5, 64
@@ -61,6 +61,11 @@ class _Memory(Memory):
 
     def _keep(self, buffer: Buffer) -> None:
         """Nothing: programs run once, one by one, and a copy would take the memory that is not there."""
+
+    def close(self) -> None:
+        """Let go of buffers and stamps now: a memory refers to itself, and would wait for the collector."""
+        self.recorder = None
+        self._buffers.clear()
 
 
 def count_launches(
@@ -107,6 +112,7 @@ def count_launch(
         if long and len(rows) == _ALIKE and _all_alike(rows, moved):
             rows = [replace(row, weight=sum(sample.weights) / len(rows)) for row in rows]
             break
+    memory.close()
     complete = sample.complete and len(rows) == len(sample.numbers)
     weighted = [(row.weight, part) for row, part in zip(rows, moved, strict=True)]
     arguments = traffic.finished(weighted, complete=complete)
@@ -189,8 +195,10 @@ def _sample(launch: CountedLaunch, programs: int | None, seed: int, limits: Work
     if programs is None or size <= LEAST_SAMPLED:
         return draw_sample([(axis,) for axis in launch.grid], max(LEAST_SAMPLED, size), seed), 0
     views = {name: value for name, value in launch.arguments.items() if isinstance(value, TensorView)}
+    memory = _Memory(views, None)
     with watched_divisions(language().builder) as cuts:
-        steps = _run(launch, _Memory(views, None), size - 1, limits).loop_steps
+        steps = _run(launch, memory, size - 1, limits).loop_steps
+    memory.close()
     axes = [digits_of(axis, cut) for axis, cut in zip(launch.grid, cuts, strict=True)]
     count = max(LEAST_SAMPLED, min(programs, STEP_BUDGET // max(1, steps)))
     return draw_sample(axes, count, seed), steps

@@ -31,6 +31,7 @@ _PROGRAM = _LANE_BITS + _SITE_BITS
 _LANES = (1 << _LANE_BITS) - 1
 _SITES = (1 << _SITE_BITS) - 1
 _MOST_PROGRAMS = 1 << 32
+_MOST_ROWS = 32
 _MOST_KEPT = 1 << 25
 """Bytes of buffers whose shadows are kept for the next launch; they take several times as much."""
 
@@ -112,7 +113,7 @@ class Hazards:
         self._kept = 0
         self._sites: list[tuple[int, str]] = []
         self._numbers: dict[tuple[int, str], int] = {}
-        self._rows: dict[tuple[int, ...], Array] = {}
+        self._rows: dict[int, Array] = {}
         self._column: Array = np.zeros(1, np.int64)
         self._epoch = 0
         self._programs = 0
@@ -161,12 +162,19 @@ class Hazards:
         return Store(self, lanes)
 
     def atomic(
-        self, buffer: Any, index: Array, itemsize: int, line: int, what: str, changed: Array
+        self,
+        buffer: Any,
+        index: Array,
+        live: Array | None,
+        itemsize: int,
+        line: int,
+        what: str,
+        changed: Array,
     ) -> None:
-        """An atomic operation `what` ("add", "xchg", ...) of one program on elements `index` (lanes,), and
-        which of them it changed.
+        """An atomic operation `what` ("add", "xchg", ...) of one program on elements `index` (1, ...) where
+        `live` holds; `changed` says which of the live ones it changed, flat.
         """
-        lanes = self._lanes(buffer, index[None], None, itemsize, self._site(line, what))
+        lanes = self._lanes(buffer, index, live, itemsize, self._site(line, what))
         changed = lanes.widened(changed)
         was = lanes.track.writers.get(lanes.index)
         kept = np.zeros(was.size, np.bool_)
@@ -190,14 +198,14 @@ class Hazards:
         elif itemsize < track.granule:
             track.refine(itemsize)
         block = index.shape[1:]
-        row = self._rows.get(block)
+        size = index.size // len(index)
+        row = self._rows.get(size)
         if row is None:
-            if len(self._rows) > 256:
+            if len(self._rows) > _MOST_ROWS:
                 self._rows.clear()
-            lanes = np.arange(int(np.prod(block, dtype=np.int64)), dtype=np.int64)
-            row = self._rows[block] = lanes.reshape((1, *block))
+            row = self._rows[size] = np.arange(size, dtype=np.int64)
         column = self._column + (site << _LANE_BITS)
-        me = column.reshape((-1,) + (1,) * len(block)) + row
+        me = column.reshape((-1,) + (1,) * len(block)) + row.reshape((1, *block))
         if len(index) != len(me):
             index = np.broadcast_to(index, me.shape)
         if live is None:
@@ -249,9 +257,12 @@ class Hazards:
         track = lanes.track
         if track.first is None or track.last is None:
             track.first, track.last = track.shadow(), track.shadow()
-        fresh = track.first.get(lanes.index) <= self._floor
+        first = track.first.get(lanes.index)
+        # Where two programs have read it the entries stay two, whichever of them reads again.
+        again = first >> _PROGRAM == lanes.me >> _PROGRAM
+        first = np.where(again, track.last.get(lanes.index), first)
+        track.first.put(lanes.index, np.where(first > self._floor, first, lanes.me))
         track.last.put(lanes.index, lanes.me)
-        track.first.put(lanes.index[fresh], lanes.me[fresh])
         if len(self._column) > 1:
             # Programs in lockstep that read one element: the entries name two of them.
             lost = track.last.get(lanes.index) >> _PROGRAM != lanes.me >> _PROGRAM

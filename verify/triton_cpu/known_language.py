@@ -1,7 +1,6 @@
 """Known answers about the language and the layer: loops, choices, captured names, reductions, memory, limits.
 
-Each check names a fault of the interpreter that Triton ships, or a guarantee of this layer, and fails where
-that is gone.
+Some name a fault of the interpreter that Triton ships, some a guarantee of this layer.
 """
 
 from __future__ import annotations
@@ -57,8 +56,9 @@ def _assembly(kernels: Kernels) -> str | None:
 
 def _float_scalars(kernels: Kernels) -> str | None:
     x = np.array([3.0], np.float32)
-    got, _ = run_once(kernels["scalar"], {"x": (x, "float32")}, ("out", 2, "float64"), {"factor": 0.1})
-    want = [float(np.float32(0.1)), float(np.float32(0.1) * np.float32(3.0))]
+    got, _ = run_once(kernels["scalar"], {"x": (x, "float32")}, ("out", 3, "float64"), {"factor": 0.1})
+    tenth, three = np.float32(0.1), np.float32(3.0)
+    want = [float(tenth), float(tenth * three), float(tenth * three - np.float32(0.3))]
     return same(got, np.array(want, np.float64), what="float arguments are float32")
 
 

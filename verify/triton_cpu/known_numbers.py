@@ -1,7 +1,7 @@
 """Known answers about numbers: formats, roundings, conversions, products and sums.
 
-Each check names a fault of the interpreter that Triton ships, 3.6 to 3.9, and fails where its correction is
-gone.
+Most of them the interpreter that Triton ships gets wrong (`python -m verify.triton_cpu.bench.faults` shows
+which, under the Triton that is installed); the others are what it has right and a correction must not lose.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import builtins
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,8 @@ import numpy as np
 
 from verify.triton_cpu import private
 from verify.triton_cpu.builder import Builder
-from verify.triton_cpu.handles import Handle
+from verify.triton_cpu.group import NotTogether
+from verify.triton_cpu.handles import Array, Handle, spanning
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.reductions import checked_axis, reduce_handles, scan_handles, shapes_agree
 from verify.triton_cpu.rewrite import rewritten
@@ -194,6 +195,9 @@ class Language:
             "_aira_plain": _plain,
             "_aira_check": _check,
             "_aira_step": self._while,
+            "_aira_partial": self._partial,
+            "_aira_kept": self._kept,
+            "_aira_locals": builtins.locals,
         }
 
     @property
@@ -231,19 +235,51 @@ class Language:
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:
-            for index in range(*self._bounds(args, kwargs)):
+            for index in range(*(self._integer(bound) for bound in _bounds(args, kwargs))):
                 self.count_step()
                 yield index
         elif kind is range or kind is tl.range:
             wide = any(isinstance(x, core.tensor) and x.dtype.primitive_bitwidth == 64 for x in args)
             dtype, compute = (tl.int64, np.int64) if wide else (tl.int32, np.int32)
-            for index in range(*self._bounds(args, kwargs)):
+            for value in self._passes(_bounds(args, kwargs)):
                 self.count_step()
-                yield core.tensor(Handle(np.array([index], np.int64).astype(compute), dtype), dtype)
+                yield core.tensor(Handle(value.astype(compute), dtype), dtype)
         else:
             for item in kind(*args, **kwargs):
                 self.count_step()
                 yield item
+
+    def _passes(self, bounds: Sequence[Any]) -> Iterator[Array]:
+        """Values of a loop's variable, (1,) or (p,). Programs whose loop is over take part no more."""
+        start, stop, step = (self._integers(bound) for bound in bounds)
+        if start.size == stop.size == step.size == 1:
+            for index in range(int(start[0]), int(stop[0]), int(step[0])):
+                yield np.array([index], np.int64)
+            return
+        outer = self.builder.active
+        counts = np.maximum(-((start - stop) // step), 0)
+        if outer is not None:
+            counts = np.where(outer, counts, 0)
+        if step.size > 1 or self.builder.parts_are_large(counts):
+            spans = np.stack(spanning(start, stop, step))
+            self.builder.decided(np.unique(spans, axis=1, return_inverse=True)[1])
+        for number in range(int(counts.max())):
+            self.builder.focus(number < counts)
+            yield start + number * step
+        self.builder.focus(outer)
+
+    def _partial(self) -> bool:
+        return self.builder.active is not None
+
+    def _kept(self, new: Any, old: Any) -> Any:
+        """What a variable holds after a pass through a loop that only some programs made."""
+        if isinstance(new, tuple) and isinstance(old, tuple) and len(new) == len(old):
+            return tuple(self._kept(a, b) for a, b in zip(new, old, strict=True))
+        if isinstance(new, core.tensor) and isinstance(old, core.tensor):
+            return core.tensor(self.builder.kept(new.handle, old.handle), new.type)
+        if new is not old and not isinstance(new, (int, float, core.constexpr)):
+            raise NotTogether("a loop that changes a variable that is no tensor")
+        return new
 
     def _extreme(self, name: str) -> Callable[..., Any]:
         python = builtins.min if name == "minimum" else builtins.max
@@ -303,15 +339,17 @@ class Language:
             return int(self.builder.decided(data))
         return int(_plain(value))
 
-    def _bounds(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, int, int]:
-        """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
-        given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
-            key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
-        }
-        step = 1 if _plain(given.get("step")) is None else self._integer(given["step"])
-        if _plain(given.get("arg2")) is None:
-            return 0, self._integer(given["arg1"]), step
-        return self._integer(given["arg1"]), self._integer(given["arg2"]), step
+    def _integers(self, value: Any) -> Array:
+        """An integer scalar as int64, (1,), or (p,) where programs hold different ones."""
+        if not isinstance(value, core.tensor):
+            return np.array([_plain(value)], np.int64)
+        data = value.handle.data
+        if data.size != data.shape[0] or data.dtype.kind not in "iu":
+            raise ValueError(f"expected an integer scalar as a loop bound, got {value.type}")
+        wide: Array = data.astype(np.int64)
+        if wide.size > 1 and self.builder.active is not None:
+            wide = np.where(self.builder.active, wide, wide[self.builder.active.argmax()])
+        return wide[:1] if (wide == wide[0]).all() else wide
 
     # -- reductions ------------------------------------------------------------------------------------------
 
@@ -410,3 +448,16 @@ def _static_assert(condition: Any, message: Any = "", **_: Any) -> None:
 def _check(condition: Any, message: Any) -> None:
     if not isinstance(condition, core.tensor) and not _plain(condition):
         raise ValueError(f"expected the asserted condition to hold: {_plain(message)}")
+
+
+def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
+    given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
+        key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
+    }
+    step = given.get("step")
+    if _plain(step) is None:
+        step = 1
+    if _plain(given.get("arg2")) is None:
+        return 0, given["arg1"], step
+    return given["arg1"], given["arg2"], step

@@ -20,8 +20,8 @@ from verify.triton_cpu import private
 from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
 from verify.triton_cpu.buffers import Buffer
-from verify.triton_cpu.builder import NotTogether
 from verify.triton_cpu.events import Location
+from verify.triton_cpu.group import NotTogether
 from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
@@ -276,14 +276,16 @@ def run_launch(
     limits: WorkLimits,
     order: Order = "forward",
     conflicts: bool = False,
+    overflow: bool | None = None,
     batch: bool = True,
 ) -> None:
     """Run every program of `grid` (x fastest) on the arena.
 
     `arguments` are by parameter name, constexprs included; those with a default may be left out. `order`
-    permutes the programs, `conflicts` looks for programs that touch each other's data; `batch` lets programs
-    run as one where that changes nothing. Memory violations become events of the arena and do not stop the
-    run. Raises KernelError for a kernel that cannot run, WorkLimitExceeded for one that does too much.
+    permutes the programs, `conflicts` looks for accesses whose order is open, `overflow` (None: as
+    `conflicts`) follows offsets that wrap; `batch` lets programs run as one where that changes nothing.
+    Memory violations become events of the arena and do not stop the run. Raises KernelError for a kernel that
+    cannot run, WorkLimitExceeded for one that does too much.
     """
     layer = language()
     function = private.captured_source(kernel)
@@ -318,7 +320,7 @@ def run_launch(
                     parameters=_parameters(arguments),
                 )
                 work = Work()
-                layer.builder.begin(arena, work, grid, overflow=conflicts)
+                layer.builder.begin(arena, work, grid, overflow=conflicts if overflow is None else overflow)
                 try:
                     if together and not schedule.alone:
                         schedule.run(layer.builder, arena, twin)
@@ -338,6 +340,7 @@ def run_launch(
         message = f"{type(error).__name__}: {error}"
         raise KernelError(message, kernel=name, line=_line_of(error, filename)) from error
     finally:
+        arena.end_launch()
         for target in (counters, counters.kernels.setdefault(name, KernelCounters())):
             _add_up(target, work, count)
 

@@ -137,12 +137,17 @@ class Reporting:
                 "offset overflow",
                 name,
                 few[0],
-                int(np.count_nonzero(wrong)),
+                self._count(wrong),
                 program,
                 offsets=few,
                 line=line,
                 other_line=self.locate().line,
             )
+
+    def _count(self, flags: Array) -> int:
+        """Lanes that are flagged, (p, ...), over all programs that run."""
+        count = int(np.count_nonzero(flags))
+        return count if flags.shape[0] == len(self._numbers) else count * len(self._numbers)
 
     def _coordinates(self, number: int) -> tuple[int, int, int]:
         width, height, _ = self._grid
@@ -151,9 +156,7 @@ class Reporting:
     def _flag(self, kind: EventKind, buffer: Buffer, flags: Array, offsets: Array) -> None:
         """Report the lanes where `flags` (p, ...) holds; `offsets` are elements, of the same shape."""
         first = int(flags.argmax())
-        count = int(np.count_nonzero(flags))
-        if flags.shape[0] != len(self._numbers):
-            count *= len(self._numbers)
+        count = self._count(flags)
         program = first // (flags.size // flags.shape[0])
         few = _few(offsets[program], flags[program])
         self.report(kind, buffer.name, few[0], count, program, offsets=few)

@@ -14,8 +14,34 @@ class UnsupportedSyntax(Exception):
         self.line = line
 
 
+# A pass through a loop that only some of the programs make keeps the variables of the others.
+_BEFORE = "{before} = _aira_locals().copy() if _aira_partial() else None"
+_AFTER = "if {before} is not None:\n    {after} = _aira_locals()\n"
+_KEPT = """    if {name!r} in {before} and {name!r} in {after}:
+        {name} = _aira_kept({name}, {before}[{name!r}])
+"""
+
+
+def _assigned(body: list[ast.stmt]) -> list[str]:
+    """Names that statements assign to, sorted."""
+    nodes = (node for statement in body for node in ast.walk(statement))
+    return sorted({n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)})
+
+
+def _statements(source: str, at: ast.stmt) -> list[ast.stmt]:
+    """Parsed statements that count as the line of `at`."""
+    parsed = ast.parse(source).body
+    for statement in parsed:
+        for node in ast.walk(statement):
+            ast.copy_location(node, at)
+    return parsed
+
+
 class Rewriter(ast.NodeTransformer):
     """Spells out, as calls of helpers, what Triton's compiler means by each construct."""
+
+    def __init__(self) -> None:
+        self._loops = 0
 
     @staticmethod
     def _call(
@@ -51,10 +77,17 @@ class Rewriter(ast.NodeTransformer):
         return self.visit_Assign(ast.copy_location(ast.Assign(targets=[node.target], value=total), node))
 
     def visit_For(self, node: ast.For) -> ast.AST:
+        assigned = _assigned(node.body)
         self.generic_visit(node)
         if isinstance(node.iter, ast.Call):
             call = node.iter
             node.iter = self._call("loop", call, call.func, *call.args, keywords=call.keywords)
+            self._loops += 1
+            before, after = f"_aira_before_{self._loops}", f"_aira_after_{self._loops}"
+            node.body = [*_statements(_BEFORE.format(before=before), node), *node.body]
+            if assigned:
+                kept = "".join(_KEPT.format(name=name, before=before, after=after) for name in assigned)
+                node.body += _statements(_AFTER.format(before=before, after=after) + kept, node)
         return node
 
     def visit_While(self, node: ast.While) -> ast.AST:

@@ -14,7 +14,8 @@ import numpy as np
 
 from verify.triton_cpu.accesses import Memory, Repeat
 from verify.triton_cpu.buffers import Array
-from verify.triton_cpu.builder import Builder, Diverged, NotTogether
+from verify.triton_cpu.builder import Builder
+from verify.triton_cpu.group import Diverged, NotTogether
 
 LARGEST_GROUP = 256
 LANES = 1 << 16

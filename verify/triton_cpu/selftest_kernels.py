@@ -154,6 +154,7 @@ def choices(x, out, n, FLAG: tl.constexpr, N: tl.constexpr):
 def scalar(x, out, factor):
     tl.store(out, factor * 1.0)
     tl.store(out + 1, twice(tl.load(x), factor))
+    tl.store(out + 2, factor * 3.0 - 0.3)
 
 @triton.jit
 def product(x, y, out, N: tl.constexpr, P: tl.constexpr):

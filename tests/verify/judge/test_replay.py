@@ -116,7 +116,7 @@ def test_a_wrong_access_is_shrunk_by_its_rule_and_line(judge: Judge, honest: str
         failure = Failure.at(finding)
         assert failure is not None
         assert (failure.case, failure.line) == (case, finding.line)
-        first, last, shrunk = shrink_failure(session, failure, runs=4)
+        first, last, shrunk = shrink_failure(session, failure, runs=2)
     assert first.finding == finding
     assert last.finding is not None
     assert (last.finding.rule, last.finding.line) == (finding.rule, finding.line)

@@ -9,9 +9,9 @@ import pytest
 
 from verify.device.facts import facts_of
 from verify.device.sheets import SHEETS
+from verify.judge.verdict import TARGETS
 from verify.roofline.bounds import PIPES, bound_of, bounds_of, total_seconds
 from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
-from verify.triton_cpu.resources import TARGETS
 
 H100 = SHEETS["sm_90"]
 CLOCK = 1.98e9

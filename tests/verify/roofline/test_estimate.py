@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -18,6 +19,7 @@ PLAIN = TEMPLATES / "softmax_attention/v1/plain.py"
 UNGATED = TEMPLATES / "linear_state/v1/ungated.py"
 
 
+@functools.cache
 def spec_of(path: Path) -> Spec:
     mechanism = check_static(path.read_bytes(), path=str(path)).mechanism
     assert mechanism is not None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from verify.triton_cpu.hazards import Hazards
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, load_kernels, run_launch
 from verify.triton_cpu.memory import Arena, MemoryEvent
 from verify.triton_cpu.private import JITFunction
@@ -27,6 +31,12 @@ def halves_first(x, out):
     p = tl.program_id(0)
     tl.store(x.to(tl.pointer_type(tl.int8)) + 8 * p + tl.arange(0, 8), tl.zeros((8,), tl.int8))
     tl.store(x + 2 * p + 1, 5)
+
+@triton.jit
+def upper_half(x, out, SHIFT: tl.constexpr):
+    at = tl.arange(0, 16)
+    tl.store(out + at, at)
+    tl.atomic_add(out + at - SHIFT, 1, mask=at >= 8)
 
 @triton.jit
 def taken_back(x, out, big):
@@ -77,7 +87,9 @@ def kernels() -> dict[str, JITFunction]:
     return load_kernels(SOURCE, "<hazards under test>")
 
 
-def events_of(kernel: JITFunction, grid: int = 1, **scalars: Any) -> tuple[MemoryEvent, ...]:
+def events_of(
+    kernel: JITFunction, grid: int = 1, *, batch: bool = True, **scalars: Any
+) -> tuple[MemoryEvent, ...]:
     """Events of a launch on two int32 tensors of 16 elements, `x` and `out`."""
     arena = Arena()
     x, out = arena.add("x", 64, written=True), arena.add("out", 64, written=True)
@@ -91,6 +103,7 @@ def events_of(kernel: JITFunction, grid: int = 1, **scalars: Any) -> tuple[Memor
         counters=Counters(),
         limits=WorkLimits(),
         conflicts=True,
+        batch=batch,
     )
     return arena.events
 
@@ -108,6 +121,12 @@ def test_a_part_of_an_element_conflicts_with_the_whole(kernels: dict[str, JITFun
 def test_a_whole_element_meets_the_lanes_that_wrote_its_parts(kernels: dict[str, JITFunction]) -> None:
     [event] = events_of(kernels["halves_first"], 2)
     assert (event.kind, event.offsets, event.count) == ("missing barrier", (1,), 2)
+
+
+def test_masked_lanes_of_an_atomic_keep_their_positions(kernels: dict[str, JITFunction]) -> None:
+    assert events_of(kernels["upper_half"], SHIFT=0) == ()
+    [event] = events_of(kernels["upper_half"], SHIFT=1)
+    assert (event.kind, event.offsets, event.count) == ("missing barrier", (7, 8, 9, 10), 8)
 
 
 @pytest.mark.parametrize("length", [1000, (1 << 24) + 70000, 1 << 33])
@@ -149,4 +168,87 @@ def test_a_wrap_is_followed_through_views_and_bounds(
     line = next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "* big" in text and n > start)
     assert (event.line, event.buffer, event.count) == (line, "x", lanes)
     assert event.other_line > event.line - 1
+    assert events_of(kernels[name], 4, big=BIG) == events_of(kernels[name], 4, batch=False, big=BIG)
 
+
+
+# -- against a plain model -----------------------------------------------------------------------------------
+
+ELEMENTS = 6
+ACCESS = st.tuples(
+    st.sampled_from(["load", "store", "barrier"]),
+    st.integers(0, 2),
+    st.lists(st.integers(0, ELEMENTS - 1), min_size=1, max_size=4, unique=True),
+    st.integers(0, 1),
+)
+
+
+class Elements:
+    """What a launch did to each element, remembered in full."""
+
+    def __init__(self) -> None:
+        self.writer: dict[int, tuple[int, int, int]] = {}  # program, lane, barriers before it
+        self.readers: dict[int, set[int]] = {}
+        self.values = dict.fromkeys(range(ELEMENTS), 0)
+        self.barriers = 0
+
+    def load(self, program: int, lane: int, at: int) -> set[str]:
+        found = set()
+        if at in self.writer:
+            who, where, when = self.writer[at]
+            if who != program:
+                found.add("read-write conflict")
+            elif where != lane and when == self.barriers:
+                found.add("missing barrier")
+        self.readers.setdefault(at, set()).add(program)
+        return found
+
+    def store(self, program: int, lane: int, at: int, value: int) -> set[str]:
+        found, changed = set(), value != self.values[at]
+        if at in self.writer:
+            who, where, when = self.writer[at]
+            if who != program:
+                found.add("conflict between programs" if changed else "overlap of equal values")
+            elif where != lane and when == self.barriers and changed:
+                found.add("missing barrier")
+        if changed and self.readers.get(at, set()) - {program}:
+            found.add("read-write conflict")
+        self.writer[at] = (program, lane, self.barriers)
+        self.values[at] = value
+        return found
+
+
+@given(st.lists(st.lists(ACCESS, max_size=12), min_size=1, max_size=2))
+@example([[("load", 0, [0], 1), ("load", 1, [0], 1), ("load", 0, [0], 1), ("store", 0, [0], 1)]])
+@settings(max_examples=80)
+def test_hazards_are_those_of_a_model_that_forgets_nothing(launches: list[list[Any]]) -> None:
+    """In any interleaving of programs: those in lockstep take turns. After a launch all is forgotten."""
+    told: set[tuple[str, int]] = set()
+    hazards = Hazards(lambda _, hazard: told.update((hazard.kind, at) for at in hazard.offsets))
+    raw = np.zeros(ELEMENTS, np.int32)
+    buffer = SimpleNamespace(base=0, nbytes=4 * ELEMENTS)
+    model = Elements()
+    for accesses in launches:
+        hazards.begin(3)
+        model.writer, model.readers = {}, {}
+        for line, (what, program, places, value) in enumerate(accesses):
+            expected: set[tuple[str, int]] = set()
+            told.clear()
+            hazards.group(np.array([program]))
+            index = np.array([places])
+            if what == "barrier":
+                hazards.barrier()
+                model.barriers += 1
+            elif what == "load":
+                hazards.read(buffer, index, None, 4, line)
+                for lane, at in enumerate(places):
+                    expected |= {(kind, at) for kind in model.load(program, lane, at)}
+            else:
+                values = np.full(len(places), value, np.int32)
+                store = hazards.write(buffer, index, None, 4, line)
+                store.check(raw, index[0], values)
+                assert not store.shared()
+                raw[index[0]] = values
+                for lane, at in enumerate(places):
+                    expected |= {(kind, at) for kind in model.store(program, lane, at, value)}
+            assert told == expected, (line, what, program, places, value)

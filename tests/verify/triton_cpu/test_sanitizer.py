@@ -24,7 +24,7 @@ STORES = [name for name in DEFECTS if read(DEFECTS[name]).literal["event"] == "o
 def runnable(case: Case) -> Case:
     last = case.literal.get("last_triton")
     if last is not None and last < private.VERSION:
-        pytest.skip(f"Triton {last[0]}.{last[1]} is the last that has what this kernel uses")
+        pytest.skip(f"Triton {last[0]}.{last[1]} is the last in which this kernel shows what it shows")
     return case
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, load_kernels, run_launch
 from verify.triton_cpu.memory import Arena
-from verify.triton_cpu.private import JITFunction
+from verify.triton_cpu.private import JITFunction, tl
 from verify.triton_cpu.selftest import bits_of
 
 SOURCE = """
@@ -70,6 +70,24 @@ def divided(x, y, out, n, B: tl.constexpr):
     tl.store(out + p * B + at, (total * scale).to(out.dtype.element_ty))
 
 @triton.jit
+def ragged(x, y, out, n, B: tl.constexpr):
+    p = tl.program_id(0)
+    at = tl.arange(0, B)
+    total = tl.zeros([B], tl.float32)
+    steps, last, place = 0, 0, x + at
+    for i in range(p // 2, p):
+        other = tl.load(y + i * B + at, mask=at < i, other=1.0).to(tl.float32)
+        shared = tl.load(x + at).to(tl.float32)
+        for j in range(i % 3, -1, -1):
+            total = total * 0.5 + other * j + shared
+            steps += 1
+        if n > 3:
+            total += tl.load(place).to(tl.float32)
+        last, place = i, place + B
+        tl.store(out + p * B + at, total.to(out.dtype.element_ty), mask=at > 8)
+    tl.store(out + p * B + at, (total + steps * 10 + last).to(out.dtype.element_ty))
+
+@triton.jit
 def in_place(x, y, out, n, B: tl.constexpr):
     p = tl.program_id(0)
     at = p * B + tl.arange(0, B)
@@ -108,8 +126,20 @@ def stray(x, y, out, n, B: tl.constexpr):
     at = p * B + tl.arange(0, B)
     tl.store(out + at + 3, tl.load(x + at + B) + tl.load(out + at))
 """
+ADVANCING = """
+@triton.jit
+def advancing(x, y, out, n, B: tl.constexpr):
+    p = tl.program_id(0)
+    block = tl.make_block_ptr(x, (n * B,), (1,), (p * B,), (B,), (0,))
+    total = tl.zeros([B], tl.float32)
+    for i in range(0, p % 5):
+        total += tl.load(block, boundary_check=(0,)).to(tl.float32)
+        block = tl.advance(block, (B,))
+    total += tl.load(block, boundary_check=(0,)).to(tl.float32) * 3
+    tl.store(out + p * B + tl.arange(0, B), total.to(out.dtype.element_ty))
+"""
 PROGRAMS, BLOCK = 19, 16
-PLAIN = ("elementwise", "reduced", "products", "divided")
+PLAIN = ("elementwise", "reduced", "products", "divided", "ragged")
 SHARED = ("in_place", "added", "overlapping", "racing", "stray")
 
 
@@ -180,6 +210,12 @@ def test_programs_that_share_nothing_run_in_few_groups(kernels: dict[str, JITFun
     assert len(first) < 4 * PROGRAMS
     assert sum(groups) == PROGRAMS
     assert len(groups) <= (PROGRAMS if name == "divided" else 2)
+
+
+@pytest.mark.skipif(not hasattr(tl, "make_block_ptr"), reason="this Triton has no block pointers")
+def test_block_pointers_advance_for_those_that_take_part() -> None:
+    kernel = load_kernels(ADVANCING, "<block pointers side by side>")["advancing"]
+    assert run(kernel, "float32", batch=True) == run(kernel, "float32", batch=False)
 
 
 def test_a_race_is_found_either_way_and_by_the_order(kernels: dict[str, JITFunction]) -> None:

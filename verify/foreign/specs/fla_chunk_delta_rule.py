@@ -11,7 +11,7 @@ from fla.ops.delta_rule import chunk_delta_rule
 
 from verify.foreign.fla_cases import CASES, COMPILE, PROPERTIES, recurrent_inputs, recurrent_outputs
 from verify.foreign.references import delta_state, unit_length
-from verify.foreign.spec import Case, Input, Spec
+from verify.foreign.spec import Case, Deviation, Input, Spec
 
 SMALL = {"B": 1, "T": 70, "H": 2, "K": 16, "V": 24, "N": 1}
 
@@ -67,4 +67,14 @@ SPEC = Spec(
     ),
     properties=PROPERTIES(chunks=("chunk_size", (16, 32))),
     compile_case=COMPILE(),
+    deviations=(
+        Deviation(
+            rule="CMP-SPILL",
+            kind="design",
+            message="prepare_wy_repr_bwd_kernel",
+            why="on Hopper the library tries 2 warps only, since it saw 4 miscompiled; with 2 it "
+            "spills, and on the other targets the launch is the same because it was recorded so",
+            where="fla/ops/delta_rule/wy_fast.py:18 to 22",
+        ),
+    ),
 )

@@ -14,6 +14,7 @@ from fla.ops.gated_delta_rule import chunk_gated_delta_rule
 from verify.foreign.fla_cases import (
     CASES,
     COMPILE,
+    GATE_CANCELS,
     PROPERTIES,
     SLACK,
     SLACK_WHY,
@@ -23,7 +24,7 @@ from verify.foreign.fla_cases import (
     recurrent_outputs,
 )
 from verify.foreign.references import delta_state, unit_length
-from verify.foreign.spec import Case, Input, Spec
+from verify.foreign.spec import Case, Deviation, Input, Spec
 
 SMALL = {"B": 1, "T": 70, "H": 2, "HV": 2, "K": 16, "V": 24, "N": 1}
 SAME = {"HV": 2}
@@ -101,4 +102,14 @@ SPEC = Spec(
     slack_why=SLACK_WHY,
     properties=PROPERTIES(extra=SAME, chunks=("chunk_size", (16, 32))),
     compile_case=COMPILE(extra={"HV": 16}),
+    deviations=(
+        Deviation(
+            rule="GRD-VALUE",
+            kind="precision",
+            case="strong gates, float32",
+            message="d_g[",
+            why=f"{GATE_CANCELS}. Here the terms come from TF32 dots, whose rounding is 1e-3",
+            where="fla/ops/common/chunk_o.py:316 and 320",
+        ),
+    ),
 )

@@ -75,6 +75,13 @@ def measure(workload: str, rounds: int) -> Row:
         return row_of(name, ours, stock, apart)
 
 
+def _line(row: Row) -> str:
+    """A row in short, for whoever waits."""
+    pairs = (("stock", "plain"), ("unbatched", "plain"), ("sanitizer", "plain"))
+    ratios = [f"{slow} / {fast} {_number(row.ratio(slow, fast), '.2f')}" for slow, fast in pairs]
+    return ", ".join([*ratios, *((row.missing,) if row.missing else ())])
+
+
 def table_of(rows: list[Row]) -> Table:
     """One line per workload: seconds, ratios, and what differs."""
     table = Table(title="processor seconds of all launches, float32, one thread")
@@ -136,7 +143,10 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.rounds < 1:
         parser.error(f"expected --rounds of at least 1, got {given.rounds}")
-    rows = [measure(workload, given.rounds) for workload in given.workloads or workloads()]
+    rows = []
+    for workload in given.workloads or workloads():
+        rows.append(measure(workload, given.rounds))
+        print(f"  {_line(rows[-1])}", file=sys.stderr)
     found = summary(rows)
     _print(rows, found)
     if given.json is not None:

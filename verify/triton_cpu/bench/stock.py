@@ -114,11 +114,28 @@ def replay(tape: Tape, results: Results, rounds: int, *, tensor_loops: bool = Fa
     return seconds
 
 
+def replay_each(tape: Tape, results: Results) -> list[str | None]:
+    """What each launch could not do, None where it ran; its results are kept where it did."""
+    kernels = _Kernels(tensor_loops=False)
+    errors: list[str | None] = []
+    for index, (launch, contents) in enumerate(tape):
+        try:
+            results.keep(index, _run(kernels[launch.kernel], launch, contents)[1])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            errors.append(f"{error.__cause__ or error}".splitlines()[0])
+        else:
+            errors.append(None)
+    return errors
+
+
 def main(folder: str, kept: str, rounds: str) -> int:
     """Run and print; returns the exit code."""
     if os.environ.get("TRITON_INTERPRET") != "1":
         print("expected TRITON_INTERPRET=1: Triton's own interpreter is what runs here", file=sys.stderr)
         return 2
+    if rounds == "each":
+        print(json.dumps({"errors": replay_each(Tape(Path(folder)), Results(Path(kept)))}))
+        return 0
     answer: dict[str, Any] = {}
     for tensor_loops in (False, True):
         try:

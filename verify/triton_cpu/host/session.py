@@ -45,18 +45,20 @@ _TOO_MUCH = (
 class Options:
     """How kernels run.
 
-    `sanitize` watches memory: poison and never-written reads across launches and PyTorch's operations, and
-    conflicts between programs. Accesses outside of a storage are events in any case. `poison` is the byte
-    that fills empty memory (0xFF reads as NaN). `limits` hold for each launch. `record` keeps what was
-    launched, `keep` its tensors too. `default_precision` replaces what `tl.dot` of float32 does where a
-    kernel does not say ("ieee", "tf32"; None: as the device, TF32); it holds for compiling as well. Without
-    `execute` launches are recorded at most, and results stay as the caller allocated them.
+    `sanitize` watches memory: poison and never-written reads across launches and PyTorch's operations,
+    conflicts between programs, and offsets that wrap. `overflow` watches the last of these alone, which takes
+    no memory and so suits tensors beyond 2^31 elements. Accesses outside of a storage are events in any case.
+    `poison` is the byte that fills empty memory (0xFF reads as NaN). `limits` hold for each launch. `record`
+    keeps what was launched, `keep` its tensors too. `default_precision` replaces what `tl.dot` of float32
+    does where a kernel does not say ("ieee", "tf32"; None: as the device, TF32); it holds for compiling as
+    well. Without `execute` launches are recorded at most, and results stay as the caller allocated them.
     """
 
     device: Device = H100
     policy: Policy = "first"
     seed: int = 0
     sanitize: bool = True
+    overflow: bool = False
     poison: int = 0xFF
     limits: WorkLimits = field(default_factory=lambda: WorkLimits(programs=1 << 20, loop_steps=1 << 20))
     order: Order = "forward"
@@ -133,6 +135,7 @@ class Host:
                     limits=allowed,
                     order=self.options.order,
                     conflicts=self.options.sanitize,
+                    overflow=self.options.sanitize or self.options.overflow,
                 )
             except WorkLimitExceeded as limit:
                 known = {"programs": limits.programs, "loop steps": limits.loop_steps}

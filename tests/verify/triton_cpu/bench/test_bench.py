@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from verify.triton_cpu.bench import ours
+from verify.triton_cpu import private, selftest
+from verify.triton_cpu.bench import faults, ours
 from verify.triton_cpu.bench.__main__ import table_of
 from verify.triton_cpu.bench.compare import Row, distance, geometric_mean, row_of, summary
 from verify.triton_cpu.bench.modules import kernel_module
@@ -171,6 +172,28 @@ def test_results_with_nan_on_one_side_only_are_infinitely_apart(tmp_path: Path) 
     values[7] = np.nan
     other.keep(1, [X.view(np.uint8), values.view(np.uint8)])
     assert distance(tape, one, other) == math.inf
+
+
+@pytest.mark.slow
+def test_the_interpreter_that_triton_ships_fails_known_answers() -> None:
+    found = faults.compare()
+    assert set(found) == set(selftest.CHECKS) - faults.OURS_ALONE
+    wrong = {check for check, verdict in found.items() if verdict != "same"}
+    always = {"atomics", "captured functions", "choices", "device functions", "float scalars", "tf32"}
+    always |= {"float to integer", "float16 sums", "float8", "inline assembly", "loop variables"}
+    always |= {f"bfloat16 {what}" for what in ("arithmetic", "dot", "functions", "rounding", "sums")}
+    before = {"clamp", "maximum"} if private.VERSION < (3, 8) else set()
+    assert wrong - {"fma"} == always | before
+    # where nothing is wrong with it, both agree to the last bit
+    assert {"associative scan", "float8 dot", "int8 dot", "integers", "reduce", "truncation"} <= set(
+        found
+    ) - wrong
+
+
+def test_values_are_compared_and_not_the_bits_of_a_nan() -> None:
+    quiet, other = np.array([0x7FC0, 0x3F80], np.uint16), np.array([0x7FFF, 0x3F80], np.uint16)
+    assert faults.same_values(quiet.view(np.uint8), other.view(np.uint8), "bfloat16")
+    assert not faults.same_values(quiet.view(np.uint8), quiet[::-1].copy().view(np.uint8), "bfloat16")
 
 
 def test_a_package_without_its_extension_module_still_gives_its_kernels(

@@ -26,6 +26,13 @@ def unmasked(x, out, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def row_of(x, out, row, stride, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    first = row * stride
+    tl.store(out + at, tl.load(x + first + at))
+
+
+@triton.jit
 def describe(out, one, small, large, wide: tl.int64, exact: tl.float64, flag, nothing):
     tl.store(out + 0, 1 if nothing is None else 0)
     tl.store(out + 1, small.dtype.primitive_bitwidth)

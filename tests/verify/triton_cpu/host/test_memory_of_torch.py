@@ -140,6 +140,16 @@ def test_without_the_sanitizer_only_accesses_outside_of_memory_are_events() -> N
     assert [event.kind for event in host.events] == ["out-of-bounds load"]
 
 
+def test_offsets_that_wrap_are_followed_where_a_tensor_is_too_large_for_flags() -> None:
+    x = torch.from_numpy(np.zeros(65537 * 65537, np.int8))  # 4.3 GB of pages that nobody touches
+    for watched, kinds in ((True, ["offset overflow"]), (False, [])):
+        with attach(Options(sanitize=False, overflow=watched)) as host:
+            out = torch.empty(16, dtype=torch.int8)
+            kernels.row_of[(1,)](x, out, 65536, 65537, BLOCK=16)
+        assert [event.kind for event in host.events] == kinds
+        assert all(event.argument == "x" and event.offset == 65536 * 65537 for event in host.events)
+
+
 def test_two_arguments_of_one_storage_share_what_is_known_of_their_programs() -> None:
     with attach() as host:
         memory = torch.ones(9)
