@@ -109,6 +109,12 @@ def margins(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def agreement(session: nox.Session) -> None:
+    """Hold counts that were extrapolated from a sample of programs against those of whole grids."""
+    run_in_environment(session, "-m", "tests.agreement", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
     """Time the judge, stage by stage, and its interpreter beside the one that Triton ships."""
     run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())

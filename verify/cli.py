@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from verify import rules
-from verify.compile_cli import compile_mechanisms
 from verify.exits import INFRASTRUCTURE, NOTHING, OK, REJECTED, SKIPPED, USAGE, Stop, guarded, verdict_exit
 from verify.foreign.cli import foreign
+from verify.resources.cli import compile_mechanisms
 from verify.roofline.command import roofline
 
 if TYPE_CHECKING:

@@ -162,11 +162,7 @@ class CompilePool:
             if code:
                 self._codes[unit] = code
 
-            def again(warps: int, stages: int) -> CompileReport:
-                other = replace(unit.launch, num_warps=warps, num_stages=stages)
-                return hand.ask(unit, other, deadline)[0]
-
-            return advised(report, again, spill_limit=unit.spill_limit) if unit.advice else report
+            return self._advise(hand, unit, report) if unit.advice else report
         except _Late:
             return self._give_up(unit)
         except WorkerFailure as failure:
@@ -178,6 +174,25 @@ class CompilePool:
         finally:
             with self._lock:
                 self._spent[budget] = self._spent.get(budget, 0.0) + time.monotonic() - began
+
+    def _advise(self, hand: _Hand, unit: Unit, report: CompileReport) -> CompileReport:
+        """Other configurations, in a time of their own: they must not make a late source of a bad one."""
+        began = time.monotonic()
+        budget = (unit.source, f"{unit.group}, other configurations")
+        deadline = began + self._seconds - self._spent.get(budget, 0.0)
+
+        def again(warps: int, stages: int) -> CompileReport:
+            other = replace(unit.launch, num_warps=warps, num_stages=stages)
+            return hand.ask(unit, other, deadline)[0]
+
+        try:
+            return advised(report, again, spill_limit=unit.spill_limit)
+        finally:
+            spent = time.monotonic() - began
+            with self._lock:
+                self._spent[budget] = self._spent.get(budget, 0.0) + spent
+                main = (unit.source, unit.group)
+                self._spent[main] = self._spent.get(main, 0.0) - spent  # `_compile` counts it there
 
     def _count(self, hand: _Hand, group: Sequence[Unit]) -> None:
         """The census of a group's kernels, in one run of the disassembler."""

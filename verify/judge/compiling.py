@@ -25,8 +25,8 @@ from verify.triton_cpu.report import CompileReport
 from verify.triton_cpu.targets import TARGETS, Limit, Target
 
 COMPILE_SECONDS = 240.0
-"""Wall seconds for the kernels of one job together."""
-ADVISED = 16
+"""Wall seconds for the kernels of one job together, and as many for other configurations of them."""
+ADVISED = 8
 """Kernels of one job for which other configurations are tried, where they do not fit."""
 
 _LIMIT_RULES: dict[Limit, str] = {

@@ -38,8 +38,8 @@ def legend(sheet: DeviceSheet) -> list[str]:
     """What the columns are, and where the rates are from."""
     return [
         "programs: run / all. dot, fp32: GFLOP; special: 1e9 calls. L2: sectors, each once for a program.",
-        "DRAM: bytes that are touched, each once for a launch. *: the pipe that bounds, which the longest",
-        "program and the last wave bound too.",
+        "DRAM: touched bytes, each once for a launch. *: the pipe that bounds; a pipe takes no less than",
+        "its longest program, or all waves, on one multiprocessor.",
         f"{LABEL}. Rates: {sheet.source}.",
     ]
 

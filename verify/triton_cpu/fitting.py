@@ -12,7 +12,7 @@ from typing import Literal
 from verify.triton_cpu.report import Advice, CompileReport, Try
 from verify.triton_cpu.targets import FACTS
 
-MOST_TRIES = 6
+MOST_TRIES = 4
 SPILL_LIMIT_BYTES = 512
 """Spilled bytes per thread above which a kernel is rejected in bfloat16; below it they are only reported."""
 
@@ -69,8 +69,10 @@ def _configurations(report: CompileReport, what: Trouble) -> list[tuple[int, int
     elif "threads" in report.exceeded:
         found = [(most, stages), (most, 1)]
     else:
-        found = [(warps, fewer) for fewer in (stages - 1, stages - 2, 1)]
-        found += [(warps // 2, stages), (warps // 2, 1)]
+        # Buffers grow with the stages beyond the first, nearly in proportion: begin where they should fit.
+        share = facts.shared_block_bytes / max(1, report.shared_bytes)
+        likely = min(stages - 1, 1 + int((stages - 1) * share))
+        found = [(warps, likely), (warps, likely - 1), (warps, 1), (warps // 2, 1)]
     possible = [(w, s) for w, s in found if 1 <= w <= most and s >= 1 and (w, s) != (warps, stages)]
     return list(dict.fromkeys(possible))
 

@@ -17,7 +17,7 @@ import numpy as np
 import triton
 
 from verify.triton_cpu import private
-from verify.triton_cpu.accesses import LARGEST_KEPT, Memory, Repeat
+from verify.triton_cpu.accesses import KEPT_FOR_A_PROGRAM, LARGEST_KEPT, Memory, Repeat
 from verify.triton_cpu.arithmetic import Work
 from verify.triton_cpu.buffers import Buffer
 from verify.triton_cpu.events import Location
@@ -308,7 +308,7 @@ def run_launch(
                 for key, value in {**private.defaults(kernel), **arguments}.items()
             }
             twin = functools.partial(layer.prepared(kernel), **values)
-            revocable = _revocable(arguments)
+            revocable = _revocable(arguments, count)
             together = batch and revocable and order == "forward" and arena.recorder is None
             while True:
                 arena.begin_launch(
@@ -353,10 +353,11 @@ def _programs(count: int, order: Order) -> Iterable[int]:
     return order
 
 
-def _revocable(arguments: Mapping[str, Argument]) -> bool:
+def _revocable(arguments: Mapping[str, Argument], programs: int) -> bool:
     """Whether the launch's memory is small enough to be put back."""
+    most = max(LARGEST_KEPT, KEPT_FOR_A_PROGRAM * programs)
     buffers = (buffer for value in arguments.values() for buffer in _buffers_of(value))
-    return all(buffer.nbytes <= LARGEST_KEPT for buffer in buffers)
+    return all(buffer.nbytes <= most for buffer in buffers)
 
 
 def _parameters(arguments: Mapping[str, Argument]) -> dict[str, str]:

@@ -35,6 +35,7 @@ def test_what_was_promised_ships() -> None:
     assert {path.stem for path in PATHS} == WANTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_a_shipped_spec_says_where_each_deviation_comes_from(name: str) -> None:
     spec = loaded(name)

@@ -103,6 +103,13 @@ def test_a_kernel_that_does_not_fit_says_what_would(server: Server) -> None:
     assert again == [[shared, spilled]] * 2
 
 
+def test_trying_other_configurations_does_not_make_a_source_late(server: Server) -> None:
+    script = {"large": {"shared_a_stage": 93_184, "seconds": 0.6}, "next": {"registers": 3}}
+    job, answers = run(server, script, seconds=1.1)
+    assert isinstance(answers["next"], CompileReport)
+    assert [found.split()[0] for found in findings(job, answers)] == ["CMP-SHARED"]
+
+
 @pytest.mark.parametrize(
     "lie",
     [

@@ -34,19 +34,24 @@ def test_a_kernel_in_no_trouble_is_compiled_once() -> None:
     assert calls == []
 
 
-def test_fewer_stages_are_tried_until_one_fits() -> None:
+def test_fewer_stages_are_tried_from_where_they_should_fit() -> None:
     calls: list[tuple[int, int]] = []
     found = advised(report(4, 4, shared_bytes=372_736), compiler(calls, shared=93_184)).advice
-    assert calls == [(4, 3), (4, 2)]
+    assert calls == [(4, 2)]
     assert found is not None
     assert found.text == "num_stages 2 would fit (186,368 B)"
-    assert [one.fits for one in found.tried] == [False, True]
+    calls.clear()
+    found = advised(report(4, 5, shared_bytes=300_000), compiler(calls, shared=80_000)).advice
+    assert calls == [(4, 4), (4, 3), (4, 1)]
+    assert found is not None
+    assert found.text == "num_stages 1 would fit (80,000 B)"
+    assert [one.fits for one in found.tried] == [False, False, True]
 
 
 def test_fewer_warps_and_both_come_after_stages() -> None:
     calls: list[tuple[int, int]] = []
     found = advised(report(8, 3, shared_bytes=900_000), compiler(calls, shared=300_000)).advice
-    assert calls == [(8, 2), (8, 1), (4, 3), (4, 1)]
+    assert calls == [(8, 1), (4, 1)]
     assert found is not None
     assert "none fits" in found.text
     assert "300,000 B" in found.text

@@ -20,4 +20,4 @@ def judge() -> Iterator[Judge]:
 
 @pytest.fixture(scope="session")
 def honest() -> str:
-    return (Path(__file__).parents[2] / "harness" / "mechanism" / "fading_attention.py").read_text()
+    return (Path(__file__).parents[1] / "harness" / "mechanism" / "fading_attention.py").read_text()

@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from verify.compile_command import Compiled, Request, compile_files, unit_key
-from verify.compile_table import document_lines
 from verify.judge.compiling import Job, Shape
 from verify.judge.judge import IsolationError, Judge
 from verify.plan.specialise import Specialisation, Specialised
+from verify.resources.command import Compiled, Request, compile_files, unit_key
+from verify.resources.table import document_lines
 from verify.sandbox.client import Server
 from verify.triton_cpu.report import Advice, CompileReport
 from verify.triton_cpu.report_store import ReportStore

@@ -57,10 +57,10 @@ def compile_mechanisms(
     something does not, 3 something is not installed or took too long, 5 nothing to compile.
     """
     from verify.cli import emit, read_source
-    from verify.compile_command import Request, compile_files
-    from verify.compile_foreign import compile_foreign, is_foreign
-    from verify.compile_table import document_lines, without_seconds
     from verify.judge.compiling import Shape
+    from verify.resources.command import Request, compile_files
+    from verify.resources.libraries import compile_foreign, is_foreign
+    from verify.resources.table import document_lines, without_seconds
     from verify.triton_cpu.report_store import ReportStore
 
     if dtype not in ("bfloat16", "float16", "float32"):
@@ -95,7 +95,7 @@ def compile_mechanisms(
 def _files(paths: Sequence[Path]) -> list[Path]:
     """Mechanisms, and specs of libraries' operators; folders give both."""
     from verify.cli import find_mechanisms
-    from verify.compile_foreign import is_foreign
+    from verify.resources.libraries import is_foreign
 
     found = find_mechanisms(paths)
     for folder in (path for path in paths if path.is_dir()):

@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("triton")
 
-from verify import compile_foreign as module
-from verify.compile_cli import _files
-from verify.compile_foreign import ForeignCompiled, compile_foreign, is_foreign
-from verify.compile_table import document_lines
+from verify.resources import libraries as module
+from verify.resources.cli import _files
+from verify.resources.libraries import ForeignCompiled, compile_foreign, is_foreign
+from verify.resources.table import document_lines
 from verify.triton_cpu.report import Advice, CompileReport
 from verify.triton_cpu.report_store import ReportStore
 
-SPEC = Path(__file__).parent / "specs" / "decayed_sum.py"
+SPEC = Path(__file__).parents[1] / "foreign" / "specs" / "decayed_sum.py"
 TARGETS = ("sm_90",)
 
 
