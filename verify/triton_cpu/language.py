@@ -21,6 +21,7 @@ from verify.triton_cpu import private
 from verify.triton_cpu.builder import Builder
 from verify.triton_cpu.group import NotTogether
 from verify.triton_cpu.handles import Array, Handle, spanning
+from verify.triton_cpu.loops import bounds_of, over
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.reductions import (
     checked_axis,
@@ -207,6 +208,7 @@ class Language:
             "_aira_partial": self._partial,
             "_aira_kept": self._kept,
             "_aira_left": self._left,
+            "_aira_over": over,
             "_aira_locals": builtins.locals,
         }
 
@@ -245,13 +247,13 @@ class Language:
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:
-            for index in range(*(self._integer(bound) for bound in _bounds(args, kwargs))):
+            for index in range(*(self._integer(bound) for bound in bounds_of(args, kwargs))):
                 self.count_step()
                 yield index
         elif kind is range or kind is tl.range:
             wide = any(isinstance(x, core.tensor) and x.dtype.primitive_bitwidth == 64 for x in args)
             dtype, compute = (tl.int64, np.int64) if wide else (tl.int32, np.int32)
-            for value in self._passes(_bounds(args, kwargs)):
+            for value in self._passes(bounds_of(args, kwargs)):
                 self.count_step()
                 yield core.tensor(Handle(value.astype(compute), dtype), dtype)
         else:
@@ -264,6 +266,11 @@ class Language:
         start, stop, step = (self._integers(bound) for bound in bounds)
         if not step.all():
             raise ValueError("expected the step of a loop to be other than zero, got zero")
+        if isinstance(bounds[2], core.tensor) and (step < 0).any():
+            raise ValueError(
+                f"expected a negative step to be a constant in the call, got a variable, {step.min()}, with "
+                "which a device does not count down"
+            )
         if start.size == stop.size == step.size == 1:
             for index in range(int(start[0]), int(stop[0]), int(step[0])):
                 yield np.array([index], np.int64)
@@ -466,16 +473,3 @@ def _static_assert(condition: Any, message: Any = "", **_: Any) -> None:
 def _check(condition: Any, message: Any) -> None:
     if not isinstance(condition, core.tensor) and not _plain(condition):
         raise ValueError(f"expected the asserted condition to hold: {_plain(message)}")
-
-
-def _bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """(start, stop, step) of range, tl.range or tl.static_range; hints to the compiler are dropped."""
-    given = dict(zip(("arg1", "arg2", "step"), args, strict=False)) | {
-        key: value for key, value in kwargs.items() if key in ("arg1", "arg2", "step")
-    }
-    step = given.get("step")
-    if _plain(step) is None:
-        step = 1
-    if _plain(given.get("arg2")) is None:
-        return 0, given["arg1"], step
-    return given["arg1"], given["arg2"], step

@@ -20,6 +20,8 @@ _RESERVED = "_aira_"
 # A pass through a loop that only some of the programs make keeps the variables of the others.
 _BEFORE = "{before} = _aira_locals().copy() if _aira_partial() else None"
 _AFTER = "if {before} is not None:\n    {after} = _aira_locals()\n"
+# The compiler leaves anything at all in a variable that was there before the loop that it is the variable of.
+_OVER = "if {name!r} in _aira_locals():\n    {name} = _aira_over({name})\n"
 _KEPT = """    if {name!r} in {before} and {name!r} in {after}:
         {name} = _aira_kept({name}, {before}[{name!r}])
 """
@@ -85,7 +87,7 @@ class Rewriter(ast.NodeTransformer):
         total = ast.copy_location(ast.BinOp(left=old, op=node.op, right=node.value), node)
         return self.visit_Assign(ast.copy_location(ast.Assign(targets=[node.target], value=total), node))
 
-    def visit_For(self, node: ast.For) -> ast.AST:
+    def visit_For(self, node: ast.For) -> ast.AST | list[ast.stmt]:
         assigned = _assigned(node.body)
         self._inside += 1
         self.generic_visit(node)
@@ -99,6 +101,8 @@ class Rewriter(ast.NodeTransformer):
             if assigned:
                 kept = "".join(_KEPT.format(name=name, before=before, after=after) for name in assigned)
                 node.body += _statements(_AFTER.format(before=before, after=after) + kept, node)
+            if isinstance(node.target, ast.Name):
+                return [node, *_statements(_OVER.format(name=node.target.id), node)]
         return node
 
     def _leaving(self, node: ast.stmt) -> list[ast.stmt]:

@@ -29,7 +29,28 @@ def loop_variable_afterwards(x, i, out, s, B: tl.constexpr):
     k = p * 0
     for k in range(0, p % 5 + 1):
         tl.store(out + p * 64 + k, k * 1.5)
-    tl.store(out + p * 64 + 30, k * 1.0)
+    tl.store(out + p * 64 + 30, k)
+
+@triton.jit
+def loop_variables_used_again(x, i, out, s, B: tl.constexpr):
+    p = tl.program_id(0)
+    k = p * 0
+    for k in range(0, p % 5 + 1):
+        tl.store(out + p * 64 + k, k * 1.5)
+        for j in range(k, p % 3):
+            tl.store(out + p * 64 + 8 + j, k * 2.5)
+        for m in tl.static_range(2):
+            tl.store(out + p * 64 + 16 + m, k * 3.5)
+        tl.store(out + p * 64 + 20, m + k)
+    for k in range(0, p % 3):
+        tl.store(out + p * 64 + 40 + k, k * 1.5)
+
+@triton.jit
+def step_down_in_a_variable(x, i, out, s, B: tl.constexpr):
+    p = tl.program_id(0)
+    down = -1
+    for k in range(10, p % 3, down):
+        tl.store(out + p * 64 + k, k * 1.0)
 
 @triton.jit
 def bounds_far_apart(x, i, out, s, B: tl.constexpr):
@@ -197,6 +218,11 @@ def made_anew(x, i, out, s, B: tl.constexpr):
     tl.store(out + p * 64 + at, total + tl.load(block) * 3)
 """
 NAMES = [line.split("(")[0].removeprefix("def ") for line in SOURCE.splitlines() if line.startswith("def ")]
+ERRORS = {
+    "no_step": "expected the step of a loop to be other than zero",
+    "loop_variable_afterwards": "the variable of a loop after the loop",
+    "step_down_in_a_variable": "expected a negative step to be a constant",
+}
 PROGRAMS = 12
 
 
@@ -229,12 +255,12 @@ def ran(name: str, *, source: str = SOURCE, batch: bool, programs: int) -> tuple
     return held, arena.events, asdict(counters), said
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "summed"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "summed" and name not in ERRORS])
 @pytest.mark.parametrize("programs", [2, PROGRAMS])
 def test_parting_programs_leave_what_they_leave_one_after_another(name: str, programs: int) -> None:
     language().schedules.forget()
     alone = ran(name, batch=False, programs=programs)
-    assert (alone[3] != "") is (name == "no_step")
+    assert alone[3] == ""
     assert ran(name, batch=True, programs=programs) == alone
 
 
@@ -244,9 +270,10 @@ def test_block_pointers_made_anew_are_those_of_who_made_them() -> None:
     assert ran("made_anew", source=MADE_ANEW, batch=True, programs=PROGRAMS) == alone
 
 
-def test_a_step_of_zero_is_an_error_for_one_program_and_for_many() -> None:
+@pytest.mark.parametrize("name", ERRORS)
+def test_what_a_device_would_do_otherwise_is_an_error_for_one_program_and_for_many(name: str) -> None:
     for batch in (False, True):
-        assert "other than zero" in ran("no_step", batch=batch, programs=PROGRAMS)[3]
+        assert ERRORS[name] in ran(name, batch=batch, programs=PROGRAMS)[3]
 
 
 def test_a_barrier_counts_for_those_that_came_to_it() -> None:
