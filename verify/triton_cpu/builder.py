@@ -260,7 +260,7 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         return Handle(arg.data.transpose((0, *(axis + 1 for axis in order))), arg.dtype, arg.buffer)
 
     def create_cat(self, lhs: Handle, rhs: Handle) -> Handle:
-        """In an order that is not the operands', as the compiler may choose any: a kernel that counts on theirs
+        """In an order that is not the operands', as the compiler may choose any: a kernel that counts on one
         fails here, too.
         """
 
