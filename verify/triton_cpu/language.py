@@ -21,7 +21,7 @@ from verify.triton_cpu import private
 from verify.triton_cpu.builder import Builder
 from verify.triton_cpu.group import NotTogether
 from verify.triton_cpu.handles import Array, Handle, spanning
-from verify.triton_cpu.loops import bounds_of, over
+from verify.triton_cpu.loops import LoopVariableAfterItsLoop, bounds_of, over
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.reductions import (
     checked_axis,
@@ -298,6 +298,8 @@ class Language:
             return tuple(self._kept(a, b) for a, b in zip(new, old, strict=True))
         if isinstance(new, core.tensor) and isinstance(old, core.tensor):
             return core.tensor(self.builder.kept(new.handle, old.handle), new.type)
+        if isinstance(old, LoopVariableAfterItsLoop):
+            return new
         if new is not old and (type(new) is not type(old) or _plain(new) != _plain(old)):
             raise NotTogether("a loop that changes a variable that is no tensor")
         return new

@@ -44,6 +44,9 @@ def loop_variables_used_again(x, i, out, s, B: tl.constexpr):
         tl.store(out + p * 64 + 20, m + k)
     for k in range(0, p % 3):
         tl.store(out + p * 64 + 40 + k, k * 1.5)
+    for step in range(0, p % 4):
+        k = p + step
+        tl.store(out + p * 64 + 50 + step, k * 0.5)
 
 @triton.jit
 def step_down_in_a_variable(x, i, out, s, B: tl.constexpr):
