@@ -39,9 +39,9 @@ _UFUNCS = _reduction_ufuncs()
 _ORDERED = {id(_whole(name)) for name in ("_elementwise_max", "_elementwise_min")}
 _SUM = _whole("_sum_combine")
 _PRODUCT = _whole("_prod_combine")
-_ARGUMENTS: dict[int, tuple[np.ufunc, Callable[..., Array]]] = {
-    id(_whole("_argmax_combine_tie_break_left")): (np.maximum, np.argmax),
-    id(_whole("_argmin_combine_tie_break_left")): (np.minimum, np.argmin),
+_ARGUMENTS: dict[int, Callable[..., Array]] = {
+    id(_whole("_argmax_combine_tie_break_left")): np.argmax,
+    id(_whole("_argmin_combine_tie_break_left")): np.argmin,
 }
 
 
@@ -114,12 +114,12 @@ def reduce_handles(handles: list[Handle], axis: int, function: Any, combine: Com
             best = ufunc.reduce(np.ascontiguousarray(first.data), axis=axis)
             return [Handle(np.asarray(best), first.dtype)]
     elif key in _ARGUMENTS and not (first.data.dtype.kind == "f" and np.isnan(first.data).any()):
-        ufunc, pick = _ARGUMENTS[key]
+        pick = _ARGUMENTS[key]
         at = np.expand_dims(pick(first.data, axis=axis), axis)
         values, places = spanning(at, handles[1].data)
         index = np.take_along_axis(places, values, axis=axis)
-        most = np.asarray(ufunc.reduce(first.data, axis=axis))
-        return [Handle(most, first.dtype), Handle(index.squeeze(axis), handles[1].dtype)]
+        most = np.take_along_axis(first.data, at, axis=axis)  # of two zeros that of this index
+        return [Handle(most.squeeze(axis), first.dtype), Handle(index.squeeze(axis), handles[1].dtype)]
     return [Handle(h.data.squeeze(axis), h.dtype) for h in _tree(handles, axis, combine)]
 
 

@@ -203,6 +203,14 @@ def device_functions_of_few_lanes(x, i, out, s, B: tl.constexpr):
         tl.store(out + p * 64 + k * 4 + at, a + b)
 
 @triton.jit
+def zeros_beside_nothing_at_all(x, i, out, s, B: tl.constexpr):
+    p = tl.program_id(0)
+    zeros = tl.load(x + p * 64 + tl.arange(0, B)) * 0.0 / tl.where(p == 1, 0.0, 1.0)
+    most, place = tl.max(zeros, 0, return_indices=True)
+    tl.store(out + p * 64, most)
+    tl.store(out + p * 64 + 1, place * 1.0)
+
+@triton.jit
 def no_step(x, i, out, s, B: tl.constexpr):
     p = tl.program_id(0)
     for k in range(p, 10, p * 0):
