@@ -233,6 +233,11 @@ class Language:
         if work.loop_steps > self.step_limit:
             raise WorkLimitExceeded("loop steps", self.step_limit)
 
+    def _foresee(self, steps: int) -> None:
+        """A loop that would take too many steps is not begun: Triton has no way out of one."""
+        if self.builder.work.loop_steps + steps > self.step_limit:
+            raise WorkLimitExceeded("loop steps", self.step_limit)
+
     def _while(self, test: Any) -> bool:
         """A group that stays long in `while` loops may wait for a program that runs after it, forever."""
         if not self._truth(test):
@@ -247,7 +252,9 @@ class Language:
 
     def _loop(self, kind: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         if kind is tl.static_range:
-            for index in range(*(self._integer(bound) for bound in bounds_of(args, kwargs))):
+            indices = range(*(self._integer(bound) for bound in bounds_of(args, kwargs)))
+            self._foresee(len(indices))
+            for index in indices:
                 self.count_step()
                 yield index
         elif kind is range or kind is tl.range:
@@ -272,7 +279,9 @@ class Language:
                 "which a device does not count down"
             )
         if start.size == stop.size == step.size == 1:
-            for index in range(int(start[0]), int(stop[0]), int(step[0])):
+            indices = range(int(start[0]), int(stop[0]), int(step[0]))
+            self._foresee(len(indices) * self.builder.work.programs)
+            for index in indices:
                 yield np.array([index], np.int64)
             return
         outer = self.builder.active
@@ -283,6 +292,7 @@ class Language:
         if far or step.size > 1 or self.builder.parts_are_large(counts):
             spans = np.stack(spanning(start, stop, step))
             self.builder.decided(np.unique(spans, axis=1, return_inverse=True)[1])
+        self._foresee(int(counts.sum()))
         for number in range(int(counts.max())):
             self.builder.focus(number < counts)
             # Where the loop is over the variable keeps its value.
