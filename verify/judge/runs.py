@@ -101,6 +101,7 @@ class Pending:
     outcome: Outcome
     inputs: CaseInputs
     executed: Future[Executed] | None = None
+    loose: Future[Executed] | None = None
     evaluated: Future[list[list[Float64]]] | None = None
     eager: Future[list[list[Float64]]] | None = None
     parallel: Future[list[list[Float64]]] | None = None
@@ -121,6 +122,9 @@ def start(session: Session, case: Case, seed: int, *, poison: int) -> Pending:
     if pending.outcome.findings:
         return pending
     pending.executed = session.execute(plan, inputs, case.label, poison=poison)
+    if session.interprets:
+        way = {"loose": True, "seed": derive(seed, "loose", case.label)}
+        pending.loose = session.execute(plan, inputs, case.label, poison=poison, way=way)
     _ask_definitions(session, pending, seed)
     return pending
 
@@ -150,6 +154,7 @@ def finish(session: Session, pending: Pending) -> Outcome:
     """Wait for the workers and compare. Every problem of the case is reported, not only the first."""
     outcome, spec = pending.outcome, session.mechanism.spec
     executed = _answer(outcome, pending.executed)
+    loose = _answer(outcome, pending.loose if executed is not None else None)
     evaluated = _answer(outcome, pending.evaluated)
     eager = _answer(outcome, pending.eager)
     parallel = _answer(outcome, pending.parallel)
@@ -161,6 +166,8 @@ def finish(session: Session, pending: Pending) -> Outcome:
         names = result_names(spec)[: len(truth)]
         if executed is not None:
             _compare_kernels(outcome, spec, executed, dict(zip(names, truth, strict=True)))
+        if loose is not None and not outcome.findings:
+            _compare_loose(outcome, spec, loose, dict(zip(names, truth, strict=True)))
         if parallel is not None:
             _compare_parallel(outcome, parallel[0], names, truth)
     return outcome
@@ -331,6 +338,25 @@ def _compare_kernels(outcome: Outcome, spec: Spec, executed: Executed, truth: Ma
         if name in executed.results:
             found = compare(executed.results[name], true, run_dtype=run, result_dtype=dtypes[name])
             _judge(outcome, name, found, parallel=False)
+
+
+def _compare_loose(outcome: Outcome, spec: Spec, loose: Executed, truth: Mapping[str, Truth]) -> None:
+    """A kernel whose numbers are right must be right under other roundings, too: it may know the interpreter
+    by its last bit. The whole tolerance is allowed.
+    """
+    run = outcome.case.dtype
+    dtypes = result_dtypes(spec, run)
+    for name, true in truth.items():
+        if name in loose.results:
+            found = compare(loose.results[name], true, run_dtype=run, result_dtype=dtypes[name])
+            if not found.ratio <= 1.0:
+                message = (
+                    f"{name}: under other roundings that a device may make the kernels differ from the "
+                    f"float64 reference by {_times(found.ratio)} the {run} tolerance; expected results that "
+                    "do not hang on a last bit"
+                )
+                finding = Finding(rule="PRP-ROUNDING", where=outcome.case.label, message=message)
+                outcome.findings.append(finding)
 
 
 def _compare_parallel(

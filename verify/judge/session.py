@@ -82,6 +82,11 @@ class Session:
         self._workers: dict[str, Worker] = {}
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
+    @property
+    def interprets(self) -> bool:
+        """Whether plans run in the interpreter, and not on a device."""
+        return self._runs == "execute"
+
     def __enter__(self) -> Self:
         for role, server in self._servers.items():
             try:

@@ -55,11 +55,13 @@ class Way:
 
     `order` is the order of a launch's programs, which a device leaves open; `seed` draws it where it is
     `shuffled`. `omit` names a kernel whose launches are left out, to see what becomes of the results.
+    `loose` rounds float32 as a device may, drawn from `seed`, where the interpreter is right to half a unit.
     """
 
     order: Literal["forward", "reverse", "shuffled"] = "forward"
     seed: int = 0
     omit: str | None = None
+    loose: bool = False
 
     def programs(self, launch: int, count: int) -> Order:
         """The order of the `count` programs of the run's launch number `launch`."""
@@ -196,6 +198,7 @@ class PlanExecutor:
                 limits=self._limits,
                 order=way.programs(counters.launches, step.programs),
                 conflicts=conflicts,
+                rounding=derive(way.seed, "rounding", counters.launches) if way.loose else None,
             )
             return
         target = buffers[step.out.buffer]

@@ -60,6 +60,14 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
         "output of the kernels changed with an impulse at token 3 of 250",
     ),
     (
+        "PRP-ROUNDING",
+        "The result hangs on a last bit",
+        "Products, quotients, exponentials and sums rounded as a device may keep within the tolerance.",
+        "A kernel that compares a last bit knows that it is interpreted, and may do otherwise on a device.",
+        "Compare no floats for equality after arithmetic on them; avoid differences of nearly equal numbers.",
+        "output: under other roundings the kernels differ by more than 1000 times the float32 tolerance",
+    ),
+    (
         "PRP-DETERMINISTIC",
         "Two runs give two results",
         "The same inputs give the same bits.",

@@ -11,6 +11,7 @@ import numpy as np
 from verify.triton_cpu import numerics, private
 from verify.triton_cpu.handles import Array, Handle, format_of
 from verify.triton_cpu.overflow import Exact
+from verify.triton_cpu.rounding import Loose
 
 _NO_ADDRESSES = "expected pointers to be used for loads and stores, got a cast between a pointer and a number"
 
@@ -103,6 +104,21 @@ def _float_binary(operation: Callable[[Array, Array], Array]) -> Method:
     return method
 
 
+def _rounded_binary(operation: Callable[[Array, Array], Array], *, approximate: bool = False) -> Method:
+    """A product, or a quotient that a device may approximate."""
+
+    def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
+        data = operation(lhs.data, rhs.data)
+        self.work.elementwise_flops += self.work.lanes(data)
+        if self.loose is not None and lhs.dtype.name == "fp32":
+            exact = operation(lhs.data.astype(np.float64), rhs.data.astype(np.float64))
+            move = self.loose.approximated if approximate else self.loose.product
+            return Handle(move(data, exact, self.active), lhs.dtype)
+        return rounded(data, lhs.dtype)
+
+    return method
+
+
 def _integer_binary(operation: Callable[[Array, Array], Array]) -> Method:
     def method(self: Elementwise, lhs: Handle, rhs: Handle) -> Handle:
         left, right = lhs.data, rhs.data
@@ -165,10 +181,13 @@ def _ordered_not_equal(left: Array, right: Array) -> Array:
     return differ
 
 
-def _transcendental(operation: Callable[[Array], Array]) -> Method:
+def _transcendental(operation: Callable[[Array], Array], *, precise: bool = False) -> Method:
     def method(self: Elementwise, arg: Handle) -> Handle:
         data = operation(arg.data)
         self.work.transcendental += self.work.lanes(data)
+        if self.loose is not None and not precise and arg.dtype.name == "fp32":
+            exact = operation(arg.data.astype(np.float64))
+            return Handle(self.loose.approximated(data, exact, self.active), arg.dtype)
         return rounded(data, arg.dtype)
 
     return method
@@ -214,13 +233,16 @@ class Elementwise:
     work: Work
     exact = Exact(None)
     """Follows integers that wrapped."""
+    loose: Loose | None = None
+    """Where set, float32 is rounded as a device may round it."""
+    active: Array | None
 
     create_fadd = _float_binary(np.add)
     create_fsub = _float_binary(np.subtract)
-    create_fmul = _float_binary(np.multiply)
-    create_fdiv = _float_binary(np.divide)
+    create_fmul = _rounded_binary(np.multiply)
+    create_fdiv = _rounded_binary(np.divide, approximate=True)
     create_precise_divf = _float_binary(np.divide)
-    create_approx_divf = _float_binary(np.divide)
+    create_approx_divf = _rounded_binary(np.divide, approximate=True)
     create_frem = _float_binary(np.fmod)
     create_minimumf = _float_binary(np.minimum)
     create_maximumf = _float_binary(np.maximum)
@@ -238,7 +260,7 @@ class Elementwise:
     create_sin = _transcendental(np.sin)
     create_cos = _transcendental(np.cos)
     create_sqrt = _transcendental(np.sqrt)
-    create_precise_sqrt = _transcendental(np.sqrt)
+    create_precise_sqrt = _transcendental(np.sqrt, precise=True)
     create_rsqrt = _transcendental(_reciprocal_root)
     create_erf = _transcendental(numerics.erf)
 

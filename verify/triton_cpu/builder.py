@@ -31,6 +31,7 @@ from verify.triton_cpu.memory import Arena, Memory
 from verify.triton_cpu.overflow import Exact
 from verify.triton_cpu.private import tl
 from verify.triton_cpu.ptx import run_inline
+from verify.triton_cpu.rounding import Loose
 
 _ATOMICS: dict[str, Callable[[Array, Array], Array]] = {
     "add": np.add,
@@ -79,9 +80,16 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         self.reset()
 
     def begin(
-        self, memory: Memory, work: Work, grid: tuple[int, int, int], *, overflow: bool = False
+        self,
+        memory: Memory,
+        work: Work,
+        grid: tuple[int, int, int],
+        *,
+        overflow: bool = False,
+        loose: Loose | None = None,
     ) -> None:
-        """`overflow` follows offsets that wrap."""
+        """`overflow` follows offsets that wrap, `loose` rounds as a device may."""
+        self.loose = loose
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
         self.exact = Exact(memory if overflow else None)
 
@@ -311,6 +319,9 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         if a.dtype.name == "fp64":
             return Handle(np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y)) + c.data, c.dtype)
         x, y = _dot_operand(a, precision), _dot_operand(b, precision)
+        if self.loose is not None:
+            order = self.loose.order(x.shape[-1])
+            x, y = x[..., order], y[..., order, :]
         # How a block lies in memory, which it owes to its past, chooses among the loops of a product.
         total = np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y)) + c.data
         if c.dtype.name == "bf16":
@@ -323,12 +334,12 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         self, _library: str, _path: str, symbol: str, arguments: Sequence[Handle], result: Any, _pure: bool
     ) -> Handle:
         self.work.transcendental += self.work.lanes(arguments[0].data)
-        return Handle(
-            call_device_function(symbol, [x.data for x in arguments]).astype(
-                format_of(result).compute, copy=False
-            ),
-            result.scalar,
-        )
+        values = [x.data for x in arguments]
+        data = call_device_function(symbol, values).astype(format_of(result).compute, copy=False)
+        if self.loose is not None and data.dtype == np.float32 and result.scalar.name == "fp32":
+            exact = call_device_function(symbol, [value.astype(np.float64) for value in values])
+            data = self.loose.approximated(data, exact, self.active)
+        return Handle(data, result.scalar)
 
     def create_inline_asm(
         self,

@@ -12,6 +12,7 @@ from verify.triton_cpu.arithmetic import Work
 from verify.triton_cpu.handles import Array, BlockPointer, Handle
 from verify.triton_cpu.overflow import Exact
 from verify.triton_cpu.private import tl
+from verify.triton_cpu.rounding import Loose
 
 LARGE = 1 << 13
 """Elements of one operation that take as long as getting to it."""
@@ -39,6 +40,7 @@ class Group:
     memory: Memory
     work: Work
     exact: Exact
+    loose: Loose | None
     create_select: Callable[[Handle, Handle, Handle], Handle]
 
     def reset(self) -> None:
@@ -67,6 +69,8 @@ class Group:
         self.way = 0
         self.memory.begin_group(numbers)
         self.exact.clear()
+        if self.loose is not None:
+            self.loose.begin_group()
 
     def focus(self, active: Array | None) -> None:
         """From now on the programs `active` (p,) take part (None: all); what others compute is not kept."""

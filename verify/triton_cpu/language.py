@@ -421,6 +421,10 @@ class Language:
         at = 0 if axis is None else checked_axis(axis, rank)
         shape = [int(n) for n in handles[0].data.shape[1:]]
         del shape[at]
+        loose = self.builder.loose
+        if loose is not None and private.is_sum(combine_fn) and handles[0].dtype.name == "fp32":
+            order = loose.order(handles[0].data.shape[at + 1])
+            handles = [Handle(np.take(h.data, order, axis=at + 1), h.dtype) for h in handles]
         results, before = [], self.builder.work.arithmetic()
         reduced = reduce_handles(handles, at + 1, combine_fn, self._combiner(combine_fn))
         self.builder.work.combined(before, handles[0].data, at + 1)

@@ -26,6 +26,7 @@ from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.rewrite import UnsupportedSyntax
+from verify.triton_cpu.rounding import Loose
 
 __all__ = [
     "Argument",
@@ -278,14 +279,16 @@ def run_launch(
     conflicts: bool = False,
     overflow: bool | None = None,
     batch: bool = True,
+    rounding: int | None = None,
 ) -> None:
     """Run every program of `grid` (x fastest) on the arena.
 
     `arguments` are by parameter name, constexprs included; those with a default may be left out. `order`
     permutes the programs, `conflicts` looks for accesses whose order is open, `overflow` (None: as
     `conflicts`) follows offsets that wrap; `batch` lets programs run as one where that changes nothing.
-    Memory violations become events of the arena and do not stop the run. Raises KernelError for a kernel that
-    cannot run, WorkLimitExceeded for one that does too much.
+    `rounding` is the seed of other roundings that a device may make (None: each operation is right to half a
+    unit). Memory violations become events of the arena and do not stop the run. Raises KernelError for a
+    kernel that cannot run, WorkLimitExceeded for one that does too much.
     """
     layer = language()
     function = private.captured_source(kernel)
@@ -320,7 +323,13 @@ def run_launch(
                     parameters=_parameters(arguments),
                 )
                 work = Work()
-                layer.builder.begin(arena, work, grid, overflow=conflicts if overflow is None else overflow)
+                layer.builder.begin(
+                    arena,
+                    work,
+                    grid,
+                    overflow=conflicts if overflow is None else overflow,
+                    loose=None if rounding is None else Loose(rounding),
+                )
                 try:
                     if together and not schedule.alone:
                         schedule.run(layer.builder, arena, twin)

@@ -68,6 +68,7 @@ __all__ = [
     "ir",
     "is_builtin",
     "is_constexpr",
+    "is_sum",
     "jit_methods",
     "libdevice_modules",
     "library",
@@ -141,6 +142,11 @@ def builtins_of(owner: object) -> Iterator[tuple[str, Callable[..., Any]]]:
 def library() -> tuple[JITFunction, ...]:
     """The jit functions of Triton's own library (tl.sum, tl.cdiv, tl.sort, ...)."""
     return tuple(member for member in vars(standard).values() if isinstance(member, JITFunction))
+
+
+def is_sum(function: object) -> bool:
+    """Whether a combine function is that of tl.sum and tl.cumsum."""
+    return function is standard._sum_combine
 
 
 def jit_methods() -> dict[str, JITFunction]:
