@@ -86,10 +86,10 @@ class Builder(Elementwise, Blocks, Group, private.InterpreterBuilder):
         grid: tuple[int, int, int],
         *,
         overflow: bool = False,
-        loose: Loose | None = None,
+        rounding: int | None = None,
     ) -> None:
-        """`overflow` follows offsets that wrap, `loose` rounds as a device may."""
-        self.loose = loose
+        """`overflow` follows offsets that wrap, `rounding` seeds the roundings that a device may make."""
+        self.loose = None if rounding is None else Loose(rounding)
         self.memory, self.work, self.grid_dim, self.widest = memory, work, grid, 1
         self.exact = Exact(memory if overflow else None)
 

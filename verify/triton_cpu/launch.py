@@ -26,7 +26,6 @@ from verify.triton_cpu.handles import TYPES, Handle
 from verify.triton_cpu.language import Language, WorkLimitExceeded
 from verify.triton_cpu.private import JITFunction, core, tl
 from verify.triton_cpu.rewrite import UnsupportedSyntax
-from verify.triton_cpu.rounding import Loose
 
 __all__ = [
     "Argument",
@@ -301,7 +300,7 @@ def run_launch(
     constants, fixed = private.constexpr_parameters(kernel), private.fixed_parameters(kernel)
     plain = {key: value.key if isinstance(value, Prepared) else value for key, value in arguments.items()}
     schedule = layer.schedules.of(kernel, grid, plain)
-    work = Work()
+    work, follow = Work(), conflicts if overflow is None else overflow
     layer.step_limit = limits.loop_steps - counters.loop_steps
     layer.wait_limit = limits.wait_steps
     try:
@@ -323,13 +322,7 @@ def run_launch(
                     parameters=_parameters(arguments),
                 )
                 work = Work()
-                layer.builder.begin(
-                    arena,
-                    work,
-                    grid,
-                    overflow=conflicts if overflow is None else overflow,
-                    loose=None if rounding is None else Loose(rounding),
-                )
+                layer.builder.begin(arena, work, grid, overflow=follow, rounding=rounding)
                 try:
                     if together and not schedule.alone:
                         schedule.run(layer.builder, arena, twin)

@@ -149,7 +149,13 @@ def kernels() -> dict[str, JITFunction]:
 
 
 def run(
-    kernel: JITFunction, dtype: str, *, batch: bool, conflicts: bool = True, order: Any = "forward"
+    kernel: JITFunction,
+    dtype: str,
+    *,
+    batch: bool,
+    conflicts: bool = True,
+    order: Any = "forward",
+    rounding: int | None = None,
 ) -> tuple[Any, ...]:
     """Everything that a launch leaves: the bytes of all buffers, what was written, events and counts."""
     arena = Arena()
@@ -173,6 +179,7 @@ def run(
         conflicts=conflicts,
         batch=batch,
         order=order,
+        rounding=rounding,
     )
     held = tuple(buffer.bytes.tobytes() + buffer.written.tobytes() for buffer in buffers.values())
     return held, arena.events, asdict(counters)
@@ -210,6 +217,15 @@ def test_programs_that_share_nothing_run_in_few_groups(kernels: dict[str, JITFun
     assert len(first) < 4 * PROGRAMS
     assert sum(groups) == PROGRAMS
     assert len(groups) <= (PROGRAMS if name == "divided" else 2)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "in_place", "added"])
+def test_other_roundings_are_drawn_as_by_each_program_alone(
+    kernels: dict[str, JITFunction], name: str
+) -> None:
+    language().schedules.forget()
+    alone = run(kernels[name], "float32", batch=False, rounding=7)
+    assert [run(kernels[name], "float32", batch=True, rounding=7) for _ in range(2)] == [alone] * 2
 
 
 @pytest.mark.skipif(not hasattr(tl, "make_block_ptr"), reason="this Triton has no block pointers")
