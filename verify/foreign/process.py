@@ -79,7 +79,7 @@ def _one_child(
                 stderr=out,
                 pass_fds=(writer,),
                 start_new_session=True,
-                env=_environment(scratch),
+                env=library_environment(scratch),
             )
         os.close(writer)
         try:
@@ -95,8 +95,10 @@ def _one_child(
         return job, f"the process ended with code {child.returncode}: {tail}"
 
 
-def _environment(scratch: str) -> dict[str, str]:
-    """Nothing that changes what Triton does, and a scratch folder for what it writes."""
+def library_environment(scratch: str) -> dict[str, str]:
+    """For a process that meets a library: nothing that changes what Triton or the library does, and a scratch
+    folder for what they write.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.findings import Finding
+from verify.foreign.process import library_environment
 from verify.judge.cache import judge_digest
 from verify.judge.compiling import report_findings
 from verify.judge.verdict import installed_triton
@@ -191,7 +192,7 @@ class _Child:
                 stderr=out,
                 pass_fds=(writer,),
                 start_new_session=True,
-                env=_environment(self._scratch.name),
+                env=library_environment(self._scratch.name),
             )
         os.close(writer)
         return self._process
@@ -220,11 +221,3 @@ def _listen(reader: int, path: Path, say: Say) -> dict[str, Any] | None:
             if event["event"] != "kernel":
                 return event
             say(f"      {path.stem}: {event['text']}")
-
-
-def _environment(scratch: str) -> dict[str, str]:
-    """Nothing that changes what Triton or a library does, and a scratch folder for what they write."""
-    changing = ("TRITON_", "FLA_", "LIGER_", "MAMBA_", "TORCHINDUCTOR")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
-    threads = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
-    return {**kept, **threads, "TMPDIR": scratch, "TRITON_CACHE_DIR": f"{scratch}/triton"}

@@ -273,6 +273,25 @@ def test_work_beyond_a_limit_is_refused_by_name(
         )
 
 
+@pytest.mark.parametrize("loop", ["range(n)", "range(n + tl.program_id(0))", "tl.static_range(1000)"])
+@pytest.mark.parametrize("programs", [1, 3])
+def test_a_loop_that_would_take_too_many_steps_is_not_begun(loop: str, programs: int) -> None:
+    source = f"@triton.jit\ndef long(out, n):\n    for i in {loop}:\n        tl.store(out, 1.0)\n"
+    arena, counters = Arena(), Counters()
+    out = arena.add("out", 4, written=True)
+    arena.freeze(0)
+    with pytest.raises(WorkLimitExceeded, match="loop steps"):
+        run_launch(
+            load_kernels(source, "<long loop>")["long"],
+            {"out": PointerArg(buffer=out, dtype="float32"), "n": 1000},
+            grid=(programs, 1, 1),
+            arena=arena,
+            counters=counters,
+            limits=WorkLimits(loop_steps=999),
+        )
+    assert (counters.loop_steps, counters.stores) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "scalars", "text", "message"),
     [

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from verify.triton_cpu import private
-from verify.triton_cpu.bench.modules import kernel_module
 from verify.triton_cpu.bench.tape import (
     ArgumentValue,
     DtypeArg,
@@ -28,6 +27,7 @@ from verify.triton_cpu.compile import CompilePointer
 from verify.triton_cpu.handles import TYPES
 from verify.triton_cpu.host import Host, Options, Recording, TensorFacts, attach
 from verify.triton_cpu.host.shadows import bytes_of
+from verify.triton_cpu.packages import kernel_module
 from verify.triton_cpu.private import JITFunction
 
 SEED = 1

@@ -18,7 +18,6 @@ from typing import Any
 
 from verify.source.static import blank_out
 from verify.triton_cpu import private
-from verify.triton_cpu.bench.modules import kernel_module
 from verify.triton_cpu.bench.operators import OPERATORS, record_operator
 from verify.triton_cpu.bench.skeletons import record_mechanism
 from verify.triton_cpu.bench.tape import (
@@ -34,6 +33,7 @@ from verify.triton_cpu.bench.tape import (
 )
 from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, load_kernels, run_launch
 from verify.triton_cpu.memory import Arena, Buffer
+from verify.triton_cpu.packages import kernel_module
 from verify.triton_cpu.private import JITFunction
 
 SHAPE = {"B": 2, "T": 256, "H": 2, "K": 64, "V": 64}

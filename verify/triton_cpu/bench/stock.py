@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from verify.triton_cpu.bench.modules import kernel_module
 from verify.triton_cpu.bench.tape import (
     ArgumentValue,
     Contents,
@@ -28,6 +27,7 @@ from verify.triton_cpu.bench.tape import (
     TapeLaunch,
     TensorArg,
 )
+from verify.triton_cpu.packages import kernel_module
 
 
 class _Kernels:

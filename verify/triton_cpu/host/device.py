@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from verify.triton_cpu.private import GPUTarget
+from verify.triton_cpu.targets import FACTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,9 @@ H100 = Device(
     target=GPUTarget("cuda", 90, 32),
     capability=(9, 0),
     multiprocessors=132,
-    shared_per_block=232_448,
-    shared_per_multiprocessor=233_472,
-    threads_per_multiprocessor=2048,
+    shared_per_block=FACTS["sm_90"].shared_block_bytes,
+    shared_per_multiprocessor=FACTS["sm_90"].shared_bytes,
+    threads_per_multiprocessor=FACTS["sm_90"].warps * FACTS["sm_90"].warp_size,
     memory=80 << 30,
     l2=50 << 20,
     clock=1_980_000,
@@ -53,9 +54,9 @@ A100 = Device(
     target=GPUTarget("cuda", 80, 32),
     capability=(8, 0),
     multiprocessors=108,
-    shared_per_block=166_912,
-    shared_per_multiprocessor=167_936,
-    threads_per_multiprocessor=2048,
+    shared_per_block=FACTS["sm_80"].shared_block_bytes,
+    shared_per_multiprocessor=FACTS["sm_80"].shared_bytes,
+    threads_per_multiprocessor=FACTS["sm_80"].warps * FACTS["sm_80"].warp_size,
     memory=80 << 30,
     l2=40 << 20,
     clock=1_410_000,

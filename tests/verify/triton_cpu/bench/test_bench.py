@@ -17,7 +17,6 @@ from verify.triton_cpu import private, selftest
 from verify.triton_cpu.bench import faults, ours
 from verify.triton_cpu.bench.__main__ import table_of
 from verify.triton_cpu.bench.compare import Row, distance, geometric_mean, row_of, summary
-from verify.triton_cpu.bench.modules import kernel_module
 from verify.triton_cpu.bench.tape import (
     ArgumentValue,
     DtypeArg,
@@ -28,6 +27,7 @@ from verify.triton_cpu.bench.tape import (
     TapeWriter,
     TensorArg,
 )
+from verify.triton_cpu.packages import kernel_module
 
 KERNELS = """import triton
 import triton.language as tl

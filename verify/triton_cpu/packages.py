@@ -1,6 +1,6 @@
-"""Import the module that a kernel lies in, also of a package that was built without its CUDA extension.
+"""Import modules of packages that were built without their CUDA extension, which their `__init__` wants.
 
-Nothing here loads Triton or what is measured.
+Nothing here loads Triton.
 """
 
 from __future__ import annotations
@@ -27,16 +27,21 @@ def kernel_module(name: str) -> ModuleType:
             raise
         for loaded in [key for key in sys.modules if key == parents[0] or key.startswith(parents[0] + ".")]:
             del sys.modules[loaded]
-        _open(parents)
+        open_packages(parents)
         return importlib.import_module(name)
 
 
-def _open(parents: list[str]) -> None:
-    found = importlib.util.find_spec(parents[0])
+def open_packages(names: list[str]) -> None:
+    """Register `names[0]`, `names[0].names[1]`, ... as empty packages with their real search paths, so that
+    modules below them are found and their `__init__` does not run.
+
+    Raises ModuleNotFoundError where the first is not installed.
+    """
+    found = importlib.util.find_spec(names[0])
     if found is None or found.submodule_search_locations is None:
-        raise ModuleNotFoundError(f"expected a package {parents[0]}, found none", name=parents[0])
+        raise ModuleNotFoundError(f"expected a package {names[0]}, found none", name=names[0])
     folder = Path(found.submodule_search_locations[0])
-    for depth in range(1, len(parents) + 1):
-        package = ModuleType(".".join(parents[:depth]))
-        package.__path__ = [str(folder.joinpath(*parents[1:depth]))]
+    for depth in range(1, len(names) + 1):
+        package = ModuleType(".".join(names[:depth]))
+        package.__path__ = [str(folder.joinpath(*names[1:depth]))]
         sys.modules[package.__name__] = package
