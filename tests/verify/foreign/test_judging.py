@@ -128,6 +128,13 @@ def test_a_kernel_that_looks_ahead_is_not_causal(tmp_path: Path) -> None:
     assert {"PRP-PREFIX"} == rules_of(notes_of(spec, "property", label="only"))
 
 
+def test_a_kernel_that_looks_ahead_at_large_values_alone_is_not_causal(tmp_path: Path) -> None:
+    peek = "tl.load(x + t * D + d, mask=seen, other=0.0).to(tl.float32)"
+    last = "tl.load(x + (number * T + T - 1) * D + d, mask=seen, other=0.0).to(tl.float32)"
+    spec = load_changed(tmp_path, (peek, f"{peek} + tl.where(tl.abs({last}) > 50.0, 1.0, 0.0)"))
+    assert {"PRP-CAUSAL"} == rules_of(notes_of(spec, "property", label="other tokens"))
+
+
 def test_a_state_that_is_not_handed_on_is_not_resumable(tmp_path: Path) -> None:
     spec = load_changed(tmp_path, ("if first is None else first.contiguous()", "if True else first"))
     assert rules_of(notes_of(spec, "property", label="split")) == {"PRP-RESUME"}

@@ -150,6 +150,13 @@ def test_offsets_that_wrap_are_followed_where_a_tensor_is_too_large_for_flags() 
         assert all(event.argument == "x" and event.offset == 65536 * 65537 for event in host.events)
 
 
+def test_what_lies_between_the_rows_of_a_view_is_not_part_of_it() -> None:
+    with attach() as host:
+        copied(torch.ones(8)[::2])
+        copied(torch.ones(8)[4:])
+    assert [(event.kind, event.offset, event.count) for event in host.events] == [("outside the view", 1, 2)]
+
+
 def test_two_arguments_of_one_storage_share_what_is_known_of_their_programs() -> None:
     with attach() as host:
         memory = torch.ones(9)
