@@ -82,9 +82,7 @@ def score_mod_from_json(data: Json) -> ScoreMod:
     if isinstance(data, list) and len(data) == 4:
         slope, rate, shape, fade = data
         if slope in ("none", *_SLOPES) and isinstance(rate, int | float):
-            return ScoreMod(
-                shape=from_json(shape), fade=from_json(fade), slope=slope, rate=float(rate)
-            )
+            return ScoreMod(shape=from_json(shape), fade=from_json(fade), slope=slope, rate=float(rate))
     raise ValueError(f"expected [none | {' | '.join(_SLOPES)}, rate, shape, fade], got {data!r}")
 
 

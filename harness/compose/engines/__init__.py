@@ -1,0 +1,1 @@
+"""Where evaluations run: processes of this machine, or Ray. Results never depend on which, or on how many."""
