@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Split = Literal["search", "selection", "final"]
-"""Disjoint data: proposals are compared on the first, winners re-tested on the second, the third read once."""
+"""Disjoint data: proposals are compared on the first, winners re-tested on the second, the third once."""
 
 RECIPE = 1
 """Goes up when training changes in a way that changes results; part of every cache key."""
