@@ -41,8 +41,8 @@ class Composition:
         return tuple((token, len(list(same))) for token, same in groupby(self.tokens))
 
     def run_length(self) -> str:
-        """Runs joined by `+`: `2mA+5M`, with a star before names that begin with a digit."""
-        return "+".join(f"{count}{'*' if token[0].isdigit() else ''}{token}" for token, count in self.runs)
+        """Runs joined by `+`: `2mA+M+5Mb`, with a star before names that begin with a digit."""
+        return "+".join(_written(token, count) for token, count in self.runs)
 
     def counts(self) -> Counter[str]:
         """How many layers of each primitive."""
@@ -71,3 +71,9 @@ def _run(part: str, text: str) -> list[str]:
     if count == 0:
         raise WrongUsage(f"composition {text!r}: expected counts of one or more, got {part!r}.")
     return [_SHORT.get(found["name"], found["name"])] * count
+
+
+def _written(token: str, count: int) -> str:
+    if count == 1:
+        return token
+    return f"{count}{'*' if token[0].isdigit() else ''}{token}"
