@@ -1,8 +1,8 @@
 """A composition: which primitive each layer is, as a tuple of tokens.
 
 Two ways to write it: tokens apart by spaces (`mA M Mb M`), or runs (`2A+5M+2A`, Composer's form, where `A` is
-`mA`). A mechanism's token is its id, eight characters; where the id begins with a digit, a count before it needs
-a star (`3*7pug5cm5`).
+`mA`). A mechanism's token is its id, eight characters; where the id begins with a digit, a count before it
+needs a star (`3*7pug5cm5`).
 """
 
 from __future__ import annotations
