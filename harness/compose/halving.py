@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.errors import WrongUsage
 
@@ -46,10 +47,10 @@ def check_rungs(rungs: Sequence[Rung], *, transition: int) -> None:
     for rung in rungs:
         if rung.seeds < 1 or rung.steps < max(1, transition):
             raise WrongUsage(
-                f"rungs: expected one seed or more and at least {max(1, transition)} steps, where this preset "
+                f"rungs: expected one seed or more and {max(1, transition)} steps or more, where the preset "
                 f"begins to tell compositions apart, got {rung}."
             )
-    for lower, upper in zip(rungs, rungs[1:], strict=False):
+    for lower, upper in pairwise(rungs):
         if (upper.steps, upper.seeds) == (lower.steps, lower.seeds) or (
             upper.steps < lower.steps or upper.seeds < lower.seeds
         ):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from harness.compose.engines.protocol import Engine, WorkerDied
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
+from harness.errors import HarnessError
 
 
 class ResultCache(Protocol):
@@ -54,7 +55,8 @@ class Evaluations:
         """One answer per request, in their order, each as soon as it and all before it are there.
 
         Equal requests are run once. A result is in the cache before it is yielded, also one that has to wait
-        for its turn, so ending early loses only what was still running.
+        for its turn, so ending early loses only what was still running. Raises HarnessError where every one
+        of several compositions ended its workers: that is the machine's doing, not theirs.
         """
         keys = [request.key() for request in requests]
         known = {
@@ -68,8 +70,10 @@ class Evaluations:
             while key not in known:
                 known.update([next(fresh)])
             answer = known[key]
-            yield answer if key not in told else Answer(
-                request=answer.request, result=answer.result, cached=True
+            yield (
+                answer
+                if key not in told
+                else Answer(request=answer.request, result=answer.result, cached=True)
             )
             told.add(key)
 
@@ -81,5 +85,10 @@ class Evaluations:
                 self._cache.put(requests[position], result)
                 yield keys[position], Answer(request=requests[position], result=result, cached=False)
         except WorkerDied as death:
+            if len(death.lost) == len(requests) and len({request.tokens for request in requests}) > 1:
+                raise HarnessError(
+                    f"expected answers from workers, got none: {death}. Look at the machine's memory, then "
+                    "run the same command again; nothing finished is lost."
+                ) from None
             for position in death.lost:
                 yield keys[position], Answer(request=requests[position], result=None, cached=False)

@@ -14,9 +14,9 @@ Evaluate = Callable[[ProxyRequest], ProxyResult]
 TRIES = 3
 """Worker deaths before a request is given up."""
 
-THREADS = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
+THREADS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 """What a worker's environment says before any numerical library loads: one thread each."""
 
 

@@ -15,7 +15,9 @@ def name_of(evaluate: Evaluate) -> str:
     """`module:function`, which a fresh process can import. Raises ValueError for what has no such name."""
     module, name = getattr(evaluate, "__module__", None), getattr(evaluate, "__qualname__", "")
     if not module or module == "__main__" or "<" in name or "." in name:
-        raise ValueError(f"evaluate: expected a function at the top of an importable module, got {evaluate!r}")
+        raise ValueError(
+            f"evaluate: expected a function at the top of an importable module, got {evaluate!r}"
+        )
     return f"{module}:{name}"
 
 

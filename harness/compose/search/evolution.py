@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from harness.chance import generator, pick
 from harness.compose.composition import Composition
@@ -35,6 +36,12 @@ class Evolution:
                 f"population and tournament: expected one or more, got {self.population}, {self.tournament}"
             )
 
+    @classmethod
+    def for_budget(cls, space: SearchSpace, seed: int, budget: int) -> Self:
+        """A quarter of the budget is the first population, up to 16, so that small budgets evolve too."""
+        population = max(4, min(16, budget // 4))
+        return cls(space=space, seed=seed, population=population, tournament=max(2, population // 4))
+
     def propose(self, first: int, count: int, history: Sequence[Trial]) -> list[Composition]:
         members = [trial for trial in history if trial.fitness is not None][-self.population :]
 
@@ -44,12 +51,10 @@ class Evolution:
                 return uniform(self.space, self.seed, number, attempt)
             return self._child(members, number, attempt)
 
-        return fill_round(
-            self.space, seed=self.seed, first=first, count=count, history=history, draw=draw
-        )
+        return fill_round(self.space, seed=self.seed, first=first, count=count, history=history, draw=draw)
 
     def _child(self, members: Sequence[Trial], number: int, attempt: int) -> Composition:
-        """A child of the tournament's winner; later attempts change more layers, to get past what is known."""
+        """A child of the tournament's winner; later attempts change more layers, to leave what is known."""
         rng = generator(self.seed, "evolution", number, attempt)
         sample = [pick(rng, members) for _ in range(self.tournament)]
         parent = max(sample, key=lambda trial: (trial.merit, -trial.number)).composition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from harness.compose.composition import Composition
 from harness.compose.search.protocol import SearchSpace, Trial
@@ -17,6 +18,10 @@ class RandomSearch:
     space: SearchSpace
     seed: int
     name: str = "random"
+
+    @classmethod
+    def for_budget(cls, space: SearchSpace, seed: int, budget: int) -> Self:  # noqa: ARG003  nothing to size
+        return cls(space=space, seed=seed)
 
     def propose(self, first: int, count: int, history: Sequence[Trial]) -> list[Composition]:
         return fill_round(

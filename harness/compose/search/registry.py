@@ -17,12 +17,13 @@ SEARCHERS: Mapping[str, str] = {
     "evolution": "harness.compose.search.evolution:Evolution",
     "exhaustive": "harness.compose.search.exhaustive:ExhaustiveSearch",
 }
-"""Name -> `module:class`; a class takes `space` and `seed` by keyword and has defaults for the rest."""
+"""Name -> `module:class`; a class has `for_budget(space, seed, budget)`, which sizes what depends on it."""
 
 
-def searcher(name: str, space: SearchSpace, seed: int) -> Searcher:
-    """The searcher of that name. Raises WrongUsage for a name there is not, HarnessError where its library
-    is not installed.
+def searcher(name: str, space: SearchSpace, seed: int, *, budget: int) -> Searcher:
+    """The searcher of that name, sized for `budget` trials.
+
+    Raises WrongUsage for a name there is not, HarnessError where its library is not installed.
     """
     if name not in SEARCHERS:
         near = difflib.get_close_matches(name, SEARCHERS, n=1)
@@ -30,5 +31,5 @@ def searcher(name: str, space: SearchSpace, seed: int) -> Searcher:
         raise WrongUsage(f"searcher: expected a known name, got {name!r}. {hint}")
     module, _, attribute = SEARCHERS[name].partition(":")
     with extra("compose"):
-        build = getattr(importlib.import_module(module), attribute)
-    return cast("Searcher", build(space=space, seed=seed))
+        build = getattr(importlib.import_module(module), attribute).for_budget
+    return cast("Searcher", build(space, seed, budget))

@@ -37,9 +37,7 @@ def uniform(space: SearchSpace, seed: int, number: int, attempt: int) -> Composi
     return space.draw(generator(seed, "uniform", number, attempt))
 
 
-def _unseen(
-    space: SearchSpace, seed: int, number: int, seen: set[Composition], draw: Draw
-) -> Composition:
+def _unseen(space: SearchSpace, seed: int, number: int, seen: set[Composition], draw: Draw) -> Composition:
     for attempt in range(TRIES):
         composition = draw(number, attempt)
         if composition not in seen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import optuna
 from optuna.samplers import TPESampler
@@ -24,12 +25,17 @@ from verify.seeds import derive
 
 @dataclass(frozen=True, kw_only=True)
 class TPE:
-    """Uniform for the first `startup` trials, then the ratio of two densities, of good and of other trials."""
+    """Uniform for the first `startup` trials, then by the densities of good and of other trials."""
 
     space: SearchSpace
     seed: int
     startup: int = 10
     name: str = "tpe"
+
+    @classmethod
+    def for_budget(cls, space: SearchSpace, seed: int, budget: int) -> Self:
+        """A quarter of the budget is spent uniformly, up to Optuna's own ten."""
+        return cls(space=space, seed=seed, startup=max(4, min(10, budget // 4)))
 
     def propose(self, first: int, count: int, history: Sequence[Trial]) -> list[Composition]:
         study = self._study(history)
@@ -48,7 +54,7 @@ class TPE:
         return study
 
     def _ask(self, study: optuna.Study, number: int, attempt: int) -> Composition:
-        """One draw. The trial of an attempt that was a repeat is closed, so that it is not a liar any more."""
+        """One draw. The trial of an attempt that was a repeat is closed: it is not a liar any more."""
         if attempt:
             study.tell(study.trials[-1].number, state=TrialState.FAIL)
         study.sampler = self._sampler(number, attempt)

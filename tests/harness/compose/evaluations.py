@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from harness.compose.proxies.request import CurvePoint, ProxyRequest, ProxyResult
@@ -22,8 +23,9 @@ def request(*tokens: str, task: str = "toy", seed: int = 0, steps: int = 100) ->
 
 def quality(tokens: tuple[str, ...]) -> float:
     """What a composition is worth: alternation is good, attention early is better; 0 to 1."""
-    changes = sum(a != b for a, b in zip(tokens, tokens[1:], strict=False)) / max(1, len(tokens) - 1)
-    early = sum((t == "mA") / (1 + n) for n, t in enumerate(tokens)) / sum(1 / (1 + n) for n in range(len(tokens)))
+    changes = sum(a != b for a, b in pairwise(tokens)) / max(1, len(tokens) - 1)
+    weights = [1 / (1 + n) for n in range(len(tokens))]
+    early = sum(w for w, t in zip(weights, tokens, strict=True) if t == "mA") / sum(weights)
     return 0.6 * changes + 0.4 * early
 
 

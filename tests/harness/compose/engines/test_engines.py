@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,12 @@ def test_a_worker_that_dies_is_replaced_and_its_request_tried_again(
 def test_a_request_that_always_kills_is_named_after_the_others_are_answered(open_engine: Open) -> None:
     asked = [request("mA"), request("Mb"), request("M", "mA")]
     answered: dict[int, ProxyResult] = {}
-    with open_engine(evaluations.evaluate_dying) as engine, pytest.raises(WorkerDied, match="3 times") as death:
+    with (
+        open_engine(evaluations.evaluate_dying) as engine,
+        pytest.raises(WorkerDied, match="3 times") as death,
+    ):
         for position, result in engine.completed(asked):
-            answered[position] = result
+            answered[position] = result  # noqa: PERF403  what came before the exception is the point
     assert death.value.lost == (1,)
     assert answered == {n: evaluations.evaluate(asked[n]) for n in (0, 2)}
 
@@ -74,7 +78,7 @@ def test_workers_compute_with_one_thread(open_engine: Open, monkeypatch: pytest.
 
 def test_a_function_without_a_name_is_refused() -> None:
     with pytest.raises(ValueError, match="importable"):
-        LocalEngine(lambda asked: evaluations.evaluate(asked), workers=1)
+        LocalEngine(partial(evaluations.evaluate), workers=1)
 
 
 def test_a_machine_without_ray_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
