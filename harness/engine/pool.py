@@ -8,7 +8,6 @@ ends, however it ends, since their pipe closes and the kernel tells them.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -21,13 +20,12 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from harness.children import die_with, leave
 from harness.errors import HarnessError
 from verify.judge.verdict import Depth, Verdict
 
 TASK_SECONDS = 900.0
 """A judge that says nothing for this long is ended: the machine's fault, never a verdict."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Judge(Protocol):
@@ -181,8 +179,8 @@ class _Worker:
 def _serve(factory: JudgeFactory, connection: Connection, parent: int) -> None:
     """The life of a judge process: open a judge, answer tasks until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
-    _die_with(parent)
+    signal.signal(signal.SIGTERM, leave)
+    die_with(parent)
     try:
         with factory() as judge:
             _answer_all(judge, connection)
@@ -207,20 +205,6 @@ def _answer_all(judge: Judge, connection: Connection) -> None:
         measured = dict(verdict.measured)
         spent = float(measured.get("cpu_seconds", _cpu_seconds() - before))
         connection.send((verdict.to_bytes(), measured, round(spent, 3)))
-
-
-def _leave(_signal: int, _frame: object) -> None:
-    raise SystemExit(0)
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel (Linux) to end this process when its parent ends; elsewhere the closed pipe ends it
-    later.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit(0)
 
 
 def _cpu_seconds() -> float:
