@@ -25,9 +25,6 @@ class MemoryCache:
     def __init__(self) -> None:
         self._results: dict[str, ProxyResult] = {}
 
-    def __len__(self) -> int:
-        return len(self._results)
-
     def get(self, request: ProxyRequest) -> ProxyResult | None:
         return self._results.get(request.key())
 

@@ -110,7 +110,7 @@ class RayEngine:
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             where = f"the Ray cluster at {address}" if address else "a local Ray cluster"
             raise HarnessError(
-                f"expected {where}, got {' '.join(str(error).split())[:300]}. Set RAY_ADDRESS to one that runs, "
+                f"expected {where}, got {' '.join(str(error).split())}. Set RAY_ADDRESS to one that runs, "
                 "or use the local engine."
             ) from None
 

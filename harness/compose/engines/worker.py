@@ -14,7 +14,7 @@ from harness.compose.engines.protocol import THREADS, Evaluate
 def name_of(evaluate: Evaluate) -> str:
     """`module:function`, which a fresh process can import. Raises ValueError for what has no such name."""
     module, name = getattr(evaluate, "__module__", None), getattr(evaluate, "__qualname__", "")
-    if not module or module == "__main__" or "<" in name or "." in name:
+    if not module or module == "__main__" or not name.isidentifier():
         raise ValueError(
             f"evaluate: expected a function at the top of an importable module, got {evaluate!r}"
         )

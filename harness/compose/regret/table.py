@@ -53,9 +53,8 @@ def measure(
     """Evaluate the space of `settings`. Of its searching part only task, rungs, seed and space matter.
 
     `seeds` is the number per composition on the last rung. What diverged has the score of chance. Raises
-    WrongUsage
-    unless more seeds are asked for than any rung uses, so that there is a truth that no rung has seen, or
-    where the space is too large.
+    WrongUsage unless more seeds are asked for than any rung uses, so that there is a truth that no rung has
+    seen, or where the space is too large.
     """
     most = max(rung.seeds for rung in settings.rungs)
     if seeds <= most:

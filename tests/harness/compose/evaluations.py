@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Self
 
+from harness.compose.engines.protocol import Evaluate, WorkerDied, in_order
+from harness.compose.halving import Rung
 from harness.compose.proxies.request import CurvePoint, ProxyRequest, ProxyResult
+from harness.compose.study_settings import StudySettings
 from verify.seeds import derive
 
 
@@ -83,3 +88,61 @@ def evaluate_raising(asked: ProxyRequest) -> ProxyResult:
 def evaluate_threads(asked: ProxyRequest) -> ProxyResult:
     """The score is the number of threads that the environment allows."""
     return result(float(os.environ["OMP_NUM_THREADS"]), asked.steps)
+
+
+class InProcessEngine:
+    """An `Engine` without workers, the last request first; `asked` is what it was asked, in order."""
+
+    def __init__(self, function: Evaluate = evaluate) -> None:
+        self._function = function
+        self.asked: list[ProxyRequest] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def completed(self, requests: Sequence[ProxyRequest]) -> Iterator[tuple[int, ProxyResult]]:
+        for position in reversed(range(len(requests))):
+            self.asked.append(requests[position])
+            yield position, self._function(requests[position])
+
+    def run(self, requests: Sequence[ProxyRequest]) -> Iterator[ProxyResult]:
+        return in_order(self.completed(requests))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class DyingEngine(InProcessEngine):
+    """One whose workers die of every composition that begins with one of `deadly`."""
+
+    def __init__(self, *deadly: str) -> None:
+        super().__init__()
+        self._deadly = deadly
+
+    def completed(self, requests: Sequence[ProxyRequest]) -> Iterator[tuple[int, ProxyResult]]:
+        lost = [n for n, one in enumerate(requests) if one.tokens[0] in self._deadly]
+        for position, one in enumerate(requests):
+            if position not in lost:
+                yield position, self._function(one)
+        if lost:
+            raise WorkerDied("died 3 times", lost)
+
+
+def settings(sampler: str = "random", **changes: Any) -> StudySettings:
+    """A study of three letters, six layers, 32 trials and two rungs."""
+    alphabet = changes.pop("alphabet", ("mA", "M", "Mb"))
+    values: dict[str, Any] = {
+        "alphabet": alphabet,
+        "identities": tuple((token, f"{token}/1") for token in alphabet),
+        "layers": 6,
+        "budget": 32,
+        "sampler": sampler,
+        "seed": 0,
+        "task": "toy",
+        "preset": "tiny",
+        "rungs": (Rung(steps=100, seeds=1), Rung(steps=200, seeds=2)),
+    }
+    return StudySettings(**{**values, **changes})
