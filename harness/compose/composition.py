@@ -1,7 +1,8 @@
 """A composition: which primitive each layer is, as a tuple of tokens.
 
 Two ways to write it: tokens apart by spaces (`mA M Mb M`), or runs (`2A+5M+2A`, Composer's form, where `A` is
-`mA`; a name that begins with a digit needs a star: `3*7pug5cm5`).
+`mA`). Eight characters that can be the id of a mechanism are one, even where they begin with a digit; a count
+before such an id needs a star: `3*7pug5cm5`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from harness.errors import WrongUsage
 
 ATTENTION, MLP, MAMBA = "mA", "M", "Mb"
 _RUN = re.compile(r"(?:(?P<count>[0-9]+)\*|(?P<bare>[0-9]+)(?=[A-Za-z]))?(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
+_ID = re.compile(r"[a-z2-7]{8}")
 _SHORT = {"A": ATTENTION}
 
 
@@ -61,6 +63,8 @@ def parse(text: str) -> Composition:
 
 
 def _run(part: str, text: str) -> list[str]:
+    if _ID.fullmatch(part):
+        return [part]
     found = _RUN.fullmatch(part)
     if found is None:
         raise WrongUsage(
