@@ -16,7 +16,7 @@ TEXTS = (
         "A large model of a mechanism that no device has timed",
         "Above 100 million parameters, the throughput (THR) of every mechanism was shown on a device.",
         "Estimates are good enough to search with, and not to spend a cluster on.",
-        "Judge it on a machine with a GPU, which writes the evidence; to count only, build on the meta device.",
+        "Judge it on a machine with a GPU, which writes the evidence; to count, build on the meta device.",
         "pzbb45xn: expected device:... as evidence of THR, got model",
     ),
 )

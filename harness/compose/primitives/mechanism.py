@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from harness.compose.primitives.work import count_work
+from harness.compose.primitives.work import count_work, extend_count
 from harness.compose.shape import ModelShape
 from harness.errors import HarnessError
 from harness.mechanism import BoundMechanism, MechanismRefused, MixerModule, load_mechanism
-from harness.mechanism.load import VERDICT_FILE
+from harness.mechanism.load import MECHANISM_FILE, VERDICT_FILE
 from harness.mechanism.module import to_domain
 from verify.judge.verdict import Verdict
 from verify.rules import RULES_VERSION
@@ -99,7 +99,7 @@ class MechanismPrimitive:
         return sum(count * (bytes_per_value if entry.dtype == "io" else _WIDE) for entry, count in kept)
 
     def flops(self, shape: ModelShape, length: int) -> int:
-        """Projections, and all operations of its PyTorch form: elementwise ones too, they may be all of it."""
+        """Projections, and all operations of its PyTorch form; elementwise ones too, for they may be all."""
         spec, sizes = self.bound.spec, _all_sizes(self.bound.spec, shape)
         features = sum(_features(entry, sizes) for entry in (*spec.inputs, spec.output))
         return 2 * length * shape.d_model * features + self._form_operations({**sizes, TIME: length})
@@ -113,24 +113,44 @@ class MechanismPrimitive:
         return {}
 
     def _form_operations(self, sizes: Mapping[str, int]) -> int:
-        """Operations of the PyTorch form on one sequence, counted once on tensors without data."""
+        """Operations of the PyTorch form on one sequence."""
         key = tuple(sizes[name] for name in sorted(sizes))
         if key not in self._counted:
-            arguments, state = (
-                [torch.empty(entry.shape({**sizes, BATCH: 1}), device="meta") for entry in entries]
-                for entries in (self.bound.spec.arguments, self.bound.spec.state)
+            self._counted[key] = extend_count(
+                lambda length: self._count({**sizes, TIME: length}), sizes[TIME]
             )
-            self._counted[key] = count_work(lambda: self.bound.eager(arguments, state, torch.float32))
         return self._counted[key]
+
+    def _count(self, sizes: Mapping[str, int]) -> int:
+        arguments, state = (
+            [torch.empty(entry.shape({**sizes, BATCH: 1}), device="meta") for entry in entries]
+            for entries in (self.bound.spec.arguments, self.bound.spec.state)
+        )
+        return count_work(lambda: self.bound.eager(arguments, state, torch.float32))
 
 
 def load_primitive(folder: Path) -> MechanismPrimitive:
-    """The primitive of an admitted, causal candidate under the rules of today. Raises PrimitiveRefused."""
+    """The primitive of an admitted, causal candidate under the rules of today. Raises PrimitiveRefused.
+
+    Checking a source takes half a second, so what was loaded is kept for as long as its files are the same.
+    """
+    try:
+        files = [(folder / name).read_bytes() for name in (MECHANISM_FILE, VERDICT_FILE)]
+    except OSError as error:
+        raise PrimitiveRefused(
+            "ADM-NOT-ADMITTED",
+            f"{folder}: ADM-NOT-ADMITTED expected a mechanism with its verdict, got {error.strerror}.",
+        ) from None
+    return _loaded(folder, *files)
+
+
+@lru_cache(maxsize=128)
+def _loaded(folder: Path, _source: bytes, verdict_bytes: bytes) -> MechanismPrimitive:
     try:
         bound = load_mechanism(folder)
     except MechanismRefused as refused:
         raise PrimitiveRefused(refused.rule, str(refused)) from None
-    verdict = Verdict.from_bytes((folder / VERDICT_FILE).read_bytes())
+    verdict = Verdict.from_bytes(verdict_bytes)
     if verdict.rules != RULES_VERSION:
         raise PrimitiveRefused(
             "ADM-VERDICT",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from harness.chance import generator
 from harness.compose.composition import Composition
@@ -12,22 +13,32 @@ Draw = Callable[[int, int], Composition]
 """(trial number, attempt from 0) -> a proposal; a repeat asks for the next attempt."""
 
 TRIES = 32
-"""Draws of the searcher's own, and as many uniform ones after them, before a repeat is let through."""
+"""Draws of one kind before the next kind, and then a repeat, is let through."""
 
 
 def fill_round(
-    space: SearchSpace, *, seed: int, first: int, count: int, history: Sequence[Trial], draw: Draw
+    space: SearchSpace,
+    *,
+    seed: int,
+    first: int,
+    count: int,
+    history: Sequence[Trial],
+    draw: Draw,
+    tries: int = TRIES,
 ) -> list[Composition]:
     """Draw trials `first` to `first + count - 1`; fewer where the space is used up.
 
-    A repeat that remains after all tries is returned as it is: whoever evaluates records a duplicate.
+    After `tries` repeats of the searcher's own a trial is drawn uniformly. A repeat that remains after that
+    is returned as it is: whoever evaluates records a duplicate.
     """
     seen = {trial.composition for trial in history}
     chosen: list[Composition] = []
     for number in range(first, first + count):
         if len(seen) >= space.size:
             break
-        chosen.append(_unseen(space, seed, number, seen, draw))
+        own = (draw(number, attempt) for attempt in range(tries))
+        fallback = (uniform(space, seed, number, attempt) for attempt in range(TRIES))
+        chosen.append(_first_unseen(chain(own, fallback), seen))
         seen.add(chosen[-1])
     return chosen
 
@@ -37,13 +48,9 @@ def uniform(space: SearchSpace, seed: int, number: int, attempt: int) -> Composi
     return space.draw(generator(seed, "uniform", number, attempt))
 
 
-def _unseen(space: SearchSpace, seed: int, number: int, seen: set[Composition], draw: Draw) -> Composition:
-    for attempt in range(TRIES):
-        composition = draw(number, attempt)
+def _first_unseen(draws: Iterable[Composition], seen: set[Composition]) -> Composition:
+    """The first that is new, or the last one."""
+    for composition in draws:
         if composition not in seen:
-            return composition
-    for attempt in range(TRIES):
-        composition = uniform(space, seed, number, attempt)
-        if composition not in seen:
-            return composition
+            break
     return composition

@@ -22,6 +22,9 @@ from harness.compose.search.protocol import SearchSpace, Trial
 from harness.compose.search.rounds import fill_round, uniform
 from verify.seeds import derive
 
+TRIES = 8
+"""Draws before a uniform one; each fits two densities, in about 5 ms."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TPE:
@@ -45,7 +48,9 @@ class TPE:
                 return uniform(self.space, self.seed, number, attempt)
             return self._ask(study, number, attempt)
 
-        return fill_round(self.space, seed=self.seed, first=first, count=count, history=history, draw=draw)
+        return fill_round(
+            self.space, seed=self.seed, first=first, count=count, history=history, draw=draw, tries=TRIES
+        )
 
     def _study(self, history: Sequence[Trial]) -> optuna.Study:
         quiet()
@@ -56,15 +61,16 @@ class TPE:
     def _ask(self, study: optuna.Study, number: int, attempt: int) -> Composition:
         """One draw. The trial of an attempt that was a repeat is closed: it is not a liar any more."""
         if attempt:
-            study.tell(study.trials[-1].number, state=TrialState.FAIL)
-        study.sampler = self._sampler(number, attempt)
+            study.tell(study.get_trials(deepcopy=False)[-1].number, state=TrialState.FAIL)
+        else:
+            study.sampler = self._sampler(number)
         return composition_of(self.space, study.ask(distributions(self.space)).params)
 
-    def _sampler(self, number: int, attempt: int) -> TPESampler:
+    def _sampler(self, number: int) -> TPESampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return TPESampler(
-                seed=derive(self.seed, "tpe", number, attempt) % 2**32,
+                seed=derive(self.seed, "tpe", number) % 2**32,
                 n_startup_trials=0,
                 multivariate=True,
                 constant_liar=True,
