@@ -26,7 +26,12 @@ def study_progress(console: Console, *, trials: int) -> Iterator[Tell]:
 
 @contextlib.contextmanager
 def _bar(console: Console, trials: int) -> Iterator[Tell]:
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=trials)
         seen: set[int] = set()

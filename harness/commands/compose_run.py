@@ -1,0 +1,186 @@
+"""The `compose run` command: search small, re-test, extrapolate, and tell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from harness.compose.controls import ControlRun
+from harness.compose.engines.local import LocalEngine
+from harness.compose.engines.protocol import Engine, Evaluate
+from harness.compose.halving import Rung, parse_rungs
+from harness.compose.limits import Constraint, Limits, anything, within
+from harness.compose.pipeline import OtherTask, Pipeline, Plan
+from harness.compose.primitives.alphabet import Alphabet, admitted, resolve
+from harness.compose.proxies.cache import ResultCache
+from harness.compose.proxies.presets import Preset, preset_of
+from harness.compose.proxies.training import evaluate
+from harness.compose.study import Progress, open_study
+from harness.compose.study_settings import StudySettings
+from harness.errors import HarnessError, NothingToDo
+from harness.report.compose_outputs import write_outputs
+from harness.report.compose_progress import study_progress
+from harness.report.compose_summary import Summary, print_summary, to_text
+
+ADMITTED = "admitted"
+"""Stands for every admitted causal mechanism in a list of primitives."""
+
+CACHE, CHECKPOINTS = "proxy-results.sqlite", "checkpoints"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeRequest:
+    """What the command line asked for; None leaves the choice to the preset or to the machine."""
+
+    primitives: tuple[str, ...]
+    layers: int
+    budget: int
+    sampler: str
+    seed: int
+    task: str
+    preset: str
+    rungs: str | None
+    others: tuple[str, ...]
+    study: Literal["quick", "full"]
+    engine: Literal["local", "ray"]
+    workers: int
+    limits: Limits | None
+    candidates: Path
+    runs: Path
+    as_json: bool
+    output: Path | None
+
+
+def run(
+    request: ComposeRequest, *, stdout: Console, stderr: Console, evaluation: Evaluate | None = None
+) -> int:
+    """Run the study and what follows, write its files, print what it found; returns the exit code.
+
+    Raises HarnessError where the run cannot go on. `evaluation` answers in place of the proxies.
+    """
+    _check_output(request.output)
+    alphabet = alphabet_of(request.primitives, request.candidates)
+    preset = preset_of(request.task, request.preset)
+    settings, plan = settings_of(request, alphabet, preset), plan_of(request)
+    constraint = anything if request.limits is None else within(request.limits, alphabet, preset.shape)
+    with contextlib.ExitStack() as stack:
+        cache = stack.enter_context(ResultCache(request.runs / CACHE))
+        engine = stack.enter_context(engine_of(request, evaluation))
+        tell = stack.enter_context(study_progress(stderr, trials=request.budget))
+        study = stack.enter_context(
+            open_study(settings, runs=request.runs, engine=engine, cache=cache, constraint=constraint)
+        )
+        pipeline = Pipeline(study, plan)
+        _exhaust(pipeline.run(), tell)
+        comparison = None
+        if request.study == "full":
+            controls = ControlRun(study, engine=engine, cache=cache, constraint=constraint, seeds=plan.seeds)
+            _exhaust(controls.run(), tell)
+            comparison = controls.comparison
+        summary = Summary.of(study, plan, pipeline.found, comparison)
+        summary = write_outputs(summary, alphabet, study.folder)
+    text = to_text(summary)
+    if request.output is not None:
+        _write(request.output, text)
+    if request.as_json:
+        stdout.file.write(text)
+    else:
+        print_summary(summary, stdout)
+    return 0
+
+
+def alphabet_of(names: tuple[str, ...], candidates: Path) -> Alphabet:
+    """The primitives of these names, `admitted` replaced by every mechanism that may be composed.
+
+    Raises WrongUsage for unknown names, PrimitiveRefused (exit code 1) for a mechanism that must not be
+    composed, NothingToDo where `admitted` stands alone and nothing is.
+    """
+    expanded: list[str] = []
+    for name in names:
+        expanded += [one.token for one in admitted(candidates)] if name == ADMITTED else [name]
+    if not expanded:
+        raise NothingToDo(
+            f"{candidates}: expected an admitted causal mechanism, got none. Run `nox -s design` first, or "
+            "name other primitives."
+        )
+    return resolve(expanded, candidates)
+
+
+def settings_of(request: ComposeRequest, alphabet: Alphabet, preset: Preset) -> StudySettings:
+    """All that the results depend on. Raises WrongUsage for sizes that make no study."""
+    rungs = parse_rungs(request.rungs) if request.rungs else default_rungs(preset)
+    return StudySettings(
+        alphabet=alphabet.tokens,
+        identities=tuple((token, alphabet[token].identity) for token in alphabet.tokens),
+        layers=request.layers,
+        budget=request.budget,
+        sampler=request.sampler,
+        seed=request.seed,
+        task=request.task,
+        preset=request.preset,
+        rungs=rungs,
+        transition=preset.rung,
+        limits=request.limits,
+    )
+
+
+def default_rungs(preset: Preset) -> tuple[Rung, ...]:
+    """Everything once, at the step from which scores mean something; the better half as long as a search
+    should train, from two seeds.
+    """
+    if preset.steps <= preset.rung:
+        return (Rung(steps=preset.rung, seeds=1), Rung(steps=preset.rung, seeds=2))
+    return (Rung(steps=preset.rung, seeds=1), Rung(steps=preset.steps, seeds=2))
+
+
+def plan_of(request: ComposeRequest) -> Plan:
+    """What follows the search: the other tasks, each for as many steps as its preset says."""
+    others = [
+        OtherTask(task=name, preset=request.preset, steps=preset_of(name, request.preset).steps)
+        for name in request.others
+        if name != request.task
+    ]
+    return Plan(others=tuple(others))
+
+
+def engine_of(
+    request: ComposeRequest, evaluation: Evaluate | None
+) -> contextlib.AbstractContextManager[Engine]:
+    """The engine asked for, over the proxies unless something else is to answer."""
+    if evaluation is None:
+        evaluation = partial(
+            evaluate,
+            candidates=request.candidates.resolve(),
+            checkpoints=(request.runs / CHECKPOINTS).resolve(),
+        )
+    if request.engine == "ray":
+        from harness.compose.engines.ray_engine import RayEngine  # noqa: PLC0415  an extra
+
+        return RayEngine(evaluation, workers=request.workers)
+    return LocalEngine(evaluation, workers=request.workers)
+
+
+def _exhaust(steps: Iterator[Progress], tell: Callable[[Progress], None]) -> None:
+    for step in steps:
+        tell(step)
+
+
+def _check_output(path: Path | None) -> None:
+    """Find out before the run, not after it, that the document cannot be written."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be written ({error.strerror}). The study is kept: run the same command again."
+        ) from None
