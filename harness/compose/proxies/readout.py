@@ -37,13 +37,16 @@ class LastStateDecoder(nn.Module):
 class ProxyModel(nn.Module):
     """A composed model, and how its answers are read where something is asked."""
 
-    def __init__(self, model: ComposedModel, decoder: LastStateDecoder | None) -> None:
+    def __init__(
+        self, model: ComposedModel, decoder: LastStateDecoder | None, *, fused: bool = True
+    ) -> None:
+        """`fused` takes the layers of `fused.py` (float32), else the model's own."""
         super().__init__()
-        self.model, self.decoder = model, decoder
+        self.model, self.decoder, self.fused = model, decoder, fused
 
     def answers(self, ids: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
         """`ids` (B, T), `scored` int64 (S,), positions in the flattened batch -> logits (S, vocab) there."""
-        hidden = fused_hidden(self.model, ids)
+        hidden = fused_hidden(self.model, ids) if self.fused else self.model.hidden(ids)
         if self.decoder is not None:
             hidden = self.decoder(hidden)
         return self.model.logits(hidden.flatten(0, 1).index_select(0, scored))
