@@ -52,6 +52,6 @@ def ledger(entries: Sequence[Entry]) -> Ledger:
         infeasible=outcomes["infeasible"],
         evaluations=len(scores),
         cached=sum(score.cached for score in scores),
-        steps=sum(score.steps for score in scores),
+        steps=sum(entry.steps for entry in entries),
         cpu_seconds=round(sum(score.cpu_seconds for score in scores), 3),
     )

@@ -120,7 +120,7 @@ class Study:
 
     def _is_spent(self, first: int) -> bool:
         most = self.settings.max_steps
-        return most is not None and ledger(self.state.entries[:first]).steps >= most
+        return most is not None and sum(entry.steps for entry in self.state.entries[:first]) >= most
 
     def _propose(self, first: int, count: int) -> Iterator[Progress]:
         history = [entry.trial for entry in self.state.entries]

@@ -44,6 +44,11 @@ class Entry:
         return max(self.scores, default=0)
 
     @property
+    def steps(self) -> int:
+        """Training steps it took, on all rungs; those of results from the cache too."""
+        return sum(score.steps for scores in self.scores.values() for score in scores)
+
+    @property
     def trial(self) -> Trial:
         """As searchers see it, once it is finished."""
         assert self.outcome is not None, f"trial {self.number} is under way"
@@ -115,12 +120,6 @@ class StudyState:
         """Trials that have a fitness, the best first; of equal ones the earlier."""
         scored = [entry for entry in self.finished() if entry.fitness is not None]
         return sorted(scored, key=lambda entry: (*(-part for part in entry.trial.merit), entry.number))
-
-    def steps(self) -> int:
-        """Training steps of all evaluations, those from the cache too."""
-        return sum(
-            score.steps for entry in self.entries for scores in entry.scores.values() for score in scores
-        )
 
     def bodies(self, kind: str) -> list[dict[str, Any]]:
         """The bodies of all events of that kind, in order."""

@@ -6,11 +6,14 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy import stats
 
+from harness.chance import generator
 from harness.compose.engines.cached import Evaluations, MemoryCache
+from harness.compose.engines.protocol import Evaluate
 from harness.compose.halving import Rung
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
-from harness.compose.regret.ranking import agreements
+from harness.compose.regret.ranking import agreements, kendall, spearman
 from harness.compose.regret.replay import replays
 from harness.compose.regret.report import print_report, sentence, to_json
 from harness.compose.regret.table import ScoreTable, measure
@@ -29,9 +32,9 @@ def noisy(asked: ProxyRequest) -> ProxyResult:
     return result(quality(asked.tokens) + 0.3 * noise(asked), asked.steps)
 
 
-def table(function=evaluate, seeds: int = 4) -> ScoreTable:
+def table(function: Evaluate = evaluate, *, seeds: int = 4, layers: int = 6) -> ScoreTable:
     evaluations = Evaluations(InProcessEngine(function), MemoryCache())
-    return measure(settings("exhaustive", **SMALL), evaluations, seeds=seeds)
+    return measure(settings("exhaustive", **{**SMALL, "layers": layers}), evaluations, seeds=seeds)
 
 
 def test_every_composition_has_every_score_once() -> None:
@@ -69,7 +72,7 @@ def test_replays_repeat_and_searchers_are_paired() -> None:
 
 
 def test_a_searcher_never_has_more_evaluations_than_it_is_given() -> None:
-    found = {one.sampler: one for one in replays(table(misleading), evaluations=64, count=2)}
+    found = {one.sampler: one for one in replays(table(misleading, layers=4), evaluations=16, count=2)}
     assert found["random"].regrets == found["tpe"].regrets == (0.0, 0.0)
     few = {one.sampler: one for one in replays(table(misleading), evaluations=1, width=4, count=6)}
     assert few["random"].regrets == few["tpe"].regrets == few["evolution"].regrets
@@ -93,6 +96,20 @@ def test_correlations_lie_in_their_intervals_and_noise_lowers_them() -> None:
     assert clear.spearman is not None
     assert dim.spearman is not None
     assert dim.spearman[0] < clear.spearman[0]
+
+
+def test_correlations_of_resamples_are_scipys_with_ties_and_repeats() -> None:
+    rng = generator(0, "ranks")
+    a, b = (np.array([float(rng.randrange(6)) for _ in range(30)]) for _ in range(2))
+    rows = [[rng.randrange(30) for _ in range(30)] for _ in range(5)]
+    counts = np.array([[row.count(n) for n in range(30)] for row in rows], dtype=float)
+    expected = [
+        (stats.spearmanr(a[row], b[row]).statistic, stats.kendalltau(a[row], b[row]).statistic)
+        for row in rows
+    ]
+    assert np.column_stack([spearman(a, b, counts), kendall(a, b, counts)]) == pytest.approx(
+        np.array(expected)
+    )
 
 
 def test_scores_that_are_all_equal_rank_nothing() -> None:
