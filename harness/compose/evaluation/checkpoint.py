@@ -63,4 +63,6 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise HarnessError(f"{path}: cannot be written ({error.strerror}). Make room or permission.") from None
+        raise HarnessError(
+            f"{path}: cannot be written ({error.strerror}). Make room or permission."
+        ) from None

@@ -76,4 +76,7 @@ def _unique(documents: dict[str, str]) -> Iterator[Section]:
                 if words and words not in seen:
                     seen.add(words)
                     fresh.append(paragraph.rstrip())
-            yield Section(name=f"{topic}/{section.strip().partition(chr(10))[0]}", text="\n\n".join(fresh))
+            if fresh:
+                yield Section(
+                    name=f"{topic}/{section.strip().partition(chr(10))[0]}", text="\n\n".join(fresh)
+                )

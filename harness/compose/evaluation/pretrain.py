@@ -187,12 +187,11 @@ class _Run:
         points = tuple((point.step, point.bits_per_byte) for point in self.points)
         return Checkpoint(key=self.key, step=self.step, points=points, tensors=tensors)
 
-    @torch.no_grad()
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises HarnessError if it is no checkpoint of this run."""
         saved = load_checkpoint(path, key=self.key)
         for name, value in self.parameters.items():
-            value.copy_(saved.tensors[f"model.{name}"])
+            value.data.copy_(saved.tensors[f"model.{name}"])
             self.optimizer.state[value] = {
                 kind: saved.tensors[f"optimizer.{kind}.{name}"].to(value.device)
                 for kind in ("step", "exp_avg", "exp_avg_sq")
