@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from harness.compose.primitives.attention import AttentionPrimitive
 from harness.compose.primitives.contract import Primitive
+from harness.compose.primitives.mamba2 import MambaPrimitive
 from harness.compose.primitives.mlp import MLPPrimitive
 from harness.errors import WrongUsage
 
-BUILT_IN: tuple[Primitive, ...] = (AttentionPrimitive(), MLPPrimitive())
+BUILT_IN: tuple[Primitive, ...] = (AttentionPrimitive(), MLPPrimitive(), MambaPrimitive())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,9 +27,8 @@ class Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
-        rotated = rotate(qkv[:, :, : self.heads + self.kv_heads], self.theta)
-        q, k = rotated.split((self.heads, self.kv_heads), 2)
-        v = qkv[:, :, self.heads + self.kv_heads :]
+        qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), 2)
+        q, k = rotate(qk, self.theta).split((self.heads, self.kv_heads), 2)
         mixed = F.scaled_dot_product_attention(
             q.transpose(1, 2),
             k.transpose(1, 2),
@@ -47,6 +46,7 @@ class AttentionPrimitive:
     token: str = ATTENTION
     identity: str = "mA/1"
     causal: bool = True
+    needs_measured: bool = False
 
     def build(self, shape: ModelShape) -> nn.Module:
         return Attention(shape)
@@ -59,6 +59,5 @@ class AttentionPrimitive:
         return 2 * length * shape.kv_heads * shape.head_dim * bytes_per_value
 
     def flops(self, shape: ModelShape, length: int) -> int:
-        """Projections, and the two products of scores and values over pairs (t, s <= t)."""
-        pairs = length * (length + 1) // 2
-        return 2 * length * self.parameters(shape) + 4 * pairs * shape.heads * shape.head_dim
+        """Projections, and the products of scores and of values."""
+        return 2 * length * self.parameters(shape) + 4 * length**2 * shape.heads * shape.head_dim

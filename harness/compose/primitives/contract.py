@@ -12,8 +12,8 @@ from harness.compose.shape import ModelShape
 class Primitive(Protocol):
     """One letter of the alphabet.
 
-    A layer that it builds maps x (B, T, d_model) to (B, T, d_model); norm and residual are the model's.
-    Counts are per layer, norm before it left out.
+    A layer that it builds maps x (B, T, d_model) to (B, T, d_model); norm and residual are the model's. Its
+    last matrix is a Linear called `out` or `out_proj`. Counts are per layer, norm before it left out.
     """
 
     @property
@@ -28,6 +28,12 @@ class Primitive(Protocol):
     def causal(self) -> bool:
         """Whether position t never sees positions after t."""
 
+    @property
+    def needs_measured(self) -> bool:
+        """Whether a device has yet to time it: until then, models above 100M parameters may be counted with
+        it, and not made.
+        """
+
     def build(self, shape: ModelShape) -> nn.Module:
         """The layer, initialised from PyTorch's current generator.
 
@@ -41,4 +47,6 @@ class Primitive(Protocol):
         """What one sequence keeps to go on after `length` tokens: a KV cache, a recurrent state, nothing."""
 
     def flops(self, shape: ModelShape, length: int) -> int:
-        """Forward pass over one sequence of `length` tokens; a multiply and an add are two."""
+        """Of the forward pass over one sequence of `length` tokens, as its PyTorch form computes it: products
+        of matrices with both triangles of a causal mask, a multiply and an add being two.
+        """

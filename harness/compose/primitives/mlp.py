@@ -44,6 +44,7 @@ class MLPPrimitive:
     token: str = MLP
     identity: str = "M/1"
     causal: bool = True
+    needs_measured: bool = False
 
     def build(self, shape: ModelShape) -> nn.Module:
         return SwiGLU(shape) if shape.mlp == "swiglu" else GeluMLP(shape)

@@ -1,4 +1,8 @@
-"""Rotary position embedding (arXiv 2104.09864), halves rotated against each other as in Llama."""
+"""Rotary position embedding (arXiv 2104.09864): pairs of neighbouring features, turned by their position.
+
+Neighbours, as in the paper and in Meta's Llama. Hugging Face pairs feature i with i + D/2 instead, which is a
+permutation of the rows of the query and key projections: `half_order` gives it.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,30 @@ import torch
 
 
 @lru_cache(maxsize=32)
-def rope_tables(
-    length: int, head_dim: int, theta: float, dtype: torch.dtype, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and signed sines, each (length, 1, head_dim), of position x theta^(-2i / head_dim) in radians.
-
-    Angles are float32 whatever `dtype`: in bfloat16, positions above 256 would not be whole numbers.
-    """
-    with torch.inference_mode(mode=False):
+def rope_table(length: int, head_dim: int, theta: float, device: torch.device) -> torch.Tensor:
+    """(length, 1, head_dim / 2, 2) float32: cosine and sine of position x theta^(-2i / head_dim) radians."""
+    with torch.inference_mode(mode=False):  # a table made while evaluating serves training later
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
         positions = torch.arange(length, dtype=torch.float32, device=device)
         angles = torch.outer(positions, theta**-exponents)[:, None, :]
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
+        return torch.stack((angles.cos(), angles.sin()), -1)
 
 
 def rotate(x: torch.Tensor, theta: float) -> torch.Tensor:
-    """x (B, T, H, D), D even, each head turned by the angles of its position 0 to T - 1; dtype as x."""
-    length, head_dim = x.shape[1], x.shape[3]
-    cos, sin = rope_tables(length, head_dim, theta, x.dtype, x.device)
-    return torch.addcmul(x * cos, x.roll(head_dim // 2, -1), sin)
+    """x (B, T, H, D), D even, each head turned by the angles of its position 0 to T - 1; dtype as x.
+
+    Angles are float32 whatever the dtype: in bfloat16, positions above 256 would not be whole numbers.
+    """
+    table = rope_table(x.shape[1], x.shape[3], theta, x.device)
+    pairs = x.unflatten(-1, (-1, 2))
+    if x.dtype == torch.float32 and x.device.type == "cpu":
+        # One product of complex numbers: three times as fast as the four real ones at the widths of searches.
+        turned = torch.view_as_complex(pairs) * torch.view_as_complex(table)
+        return torch.view_as_real(turned).flatten(-2)
+    (even, odd), (cos, sin) = pairs.unbind(-1), table.to(x.dtype).unbind(-1)
+    return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
+
+
+def half_order(head_dim: int) -> torch.Tensor:
+    """(head_dim,) int64: row of our head that is row i of the same head in Hugging Face's layout."""
+    return torch.cat((torch.arange(0, head_dim, 2), torch.arange(1, head_dim, 2)))
