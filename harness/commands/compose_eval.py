@@ -38,8 +38,8 @@ class EvalRequest:
     composition: str
     tasks: tuple[str, ...] = BUILT_IN_TASKS
     width: int = 128
-    steps: int = 500
-    batch: int = 16
+    steps: int = 1000
+    batch: int = 8
     context: int = 128
     seed: int = 0
     threads: int = 1

@@ -98,14 +98,13 @@ def _score_json(score: Score, first: Contender) -> dict[str, Any]:
 
 def _row(score: Score, contender: Contender, first: Contender) -> list[str]:
     ours = contender.score(score.task, score.metric)
+    arrow = "↑" if score.higher_is_better else "↓"
+    row = [score.task, f"{score.metric}{arrow}", contender.name, f"{contender.parameters:,}"]
     if ours is None:
-        return [score.task, score.metric, contender.name, f"{contender.parameters:,}", "-", "-", "-"]
+        return [*row, "-", "-", "-"]
     gap = None if contender is first else difference(ours, score)
     return [
-        score.task,
-        f"{score.metric}{'↑' if score.higher_is_better else '↓'}",
-        contender.name,
-        f"{contender.parameters:,}",
+        *row,
         _shown(ours.estimate),
         _above(ours),
         "-" if gap is None else _shown(gap, sign="+"),

@@ -58,17 +58,16 @@ def evaluate(
 
     `limit` takes so many items of each, from the first on; `seed` is for tasks that draw examples. Bits per
     byte get a standard error over texts, which lm-eval does not give.
+
+    This is `simple_evaluate` without its seeding of global generators and its survey of the machine, which
+    takes longer than a small model does.
     """
-    found = lm_eval.simple_evaluate(
-        model=ByteLM(model, window=window),
-        tasks=list(names),
-        task_manager=manager,
-        limit=limit,
-        random_seed=seed,
-        numpy_random_seed=seed,
-        torch_random_seed=seed,
-        fewshot_random_seed=seed,
-    )
+    loaded = manager.load(list(names))
+    for task in loaded["tasks"].values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=seed)
+    found = lm_eval.evaluate(ByteLM(model, window=window), loaded, limit=limit)
     assert found is not None  # only other ranks get nothing, and there is one
     return read_results(found)
 

@@ -36,7 +36,7 @@ class Recipe:
     """
 
     steps: int
-    batch: int = 16
+    batch: int = 8
     context: int = 128
     learning_rate: float = 3e-3
     warmup: int = 50

@@ -14,7 +14,10 @@ from harness.compose.evaluation.checkpoint import (
 from harness.errors import HarnessError
 
 CHECKPOINT = Checkpoint(
-    key="k", step=3, points=((1, 2.5), (3, 0.1)), tensors={"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3.0)}
+    key="k",
+    step=3,
+    points=((1, 2.5), (3, 0.1)),
+    tensors={"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3.0)},
 )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -54,8 +55,12 @@ def test_choices_of_an_item_have_equal_sizes_in_bytes_and_begin_a_word(items: li
 
 def test_no_two_items_share_text(items: list[Item]) -> None:
     for name in {item.section for item in items}:
-        begins = [TEXTS[name].index(item.context + item.choices[item.answer]) for item in items if item.section == name]
-        gaps = [later - earlier for earlier, later in zip(begins, begins[1:], strict=False)]
+        begins = [
+            TEXTS[name].index(item.context + item.choices[item.answer])
+            for item in items
+            if item.section == name
+        ]
+        gaps = [later - earlier for earlier, later in pairwise(begins)]
         assert all(gap >= CONTEXT + CONTINUATION for gap in gaps)
 
 
