@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from verify.findings import STAGES
-from verify.rule_texts import contract, dynamic, foreign, gate, memory, mixing, reading
+from verify.rule_texts import composing, contract, dynamic, foreign, gate, memory, mixing, reading
 
 RULES_VERSION = "3"
 """Part of every verdict: a new version may decide differently about the same source."""
@@ -53,7 +53,7 @@ class Rule:
 
 
 def _registry() -> Mapping[str, Rule]:
-    parts = (reading, contract, dynamic, memory, mixing, gate, foreign)
+    parts = (reading, contract, dynamic, memory, mixing, gate, composing, foreign)
     texts = [text for part in parts for text in part.TEXTS]
     rules = [
         Rule(id=key, title=title, what=what, why=why, fix=fix, example=example)

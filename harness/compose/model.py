@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness.compose.composition import Composition
+from harness.compose.counts import check_evidence
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
 
@@ -32,13 +33,16 @@ class ComposedModel(nn.Module):
 
     Names in `state_dict`: `embedding.weight`, `layers.<i>.norm.weight`, `layers.<i>.mixer.*`, `norm.weight`,
     and `head.weight` unless tied. The weights are a function of composition, shape and `seed`. Raises
-    WrongUsage for a token that the alphabet lacks, ValueError for sizes that a primitive cannot have.
+    WrongUsage for a token that the alphabet lacks, ValueError for sizes that a primitive cannot have, and,
+    but on the meta device, PrimitiveRefused for mechanisms that no device has timed in a model above 100M.
     """
 
     def __init__(
         self, composition: Composition, alphabet: Alphabet, shape: ModelShape, *, seed: int = 0
     ) -> None:
         super().__init__()
+        if torch.get_default_device().type != "meta":
+            check_evidence(composition, alphabet, shape)
         self.composition, self.shape = composition, shape
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.compose.primitives.attention import AttentionPrimitive
 from harness.compose.primitives.contract import Primitive
 from harness.compose.primitives.mamba2 import MambaPrimitive
+from harness.compose.primitives.mechanism import MechanismPrimitive, PrimitiveRefused, load_primitive
 from harness.compose.primitives.mlp import MLPPrimitive
 from harness.errors import WrongUsage
 
 BUILT_IN: tuple[Primitive, ...] = (AttentionPrimitive(), MLPPrimitive(), MambaPrimitive())
+_FOLDER = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-(?P<id>[a-z2-7]{8})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +34,9 @@ class Alphabet:
         for primitive in self.primitives:
             if primitive.token == token:
                 return primitive
-        near = difflib.get_close_matches(token, self.tokens, n=3, cutoff=0.3) or self.tokens
         raise WrongUsage(
             f"primitive {token!r}: expected one of the alphabet {', '.join(self.tokens)}; "
-            f"nearest: {', '.join(near)}. Add it to the alphabet, or correct the composition."
+            f"nearest: {_nearest(token, self.tokens)}. Add it to the alphabet, or correct the composition."
         )
 
     def identities(self, tokens: Iterable[str]) -> Mapping[str, str]:
@@ -44,3 +47,55 @@ class Alphabet:
 def built_in() -> Alphabet:
     """All primitives that need no candidate."""
     return Alphabet(primitives=BUILT_IN)
+
+
+def resolve(names: Sequence[str], candidates: Path) -> Alphabet:
+    """The alphabet of these names: `mA`, `M`, `Mb`, or mechanisms under the folder `candidates` by their id
+    (`pzbb45xn`), `<slug>-<id>` or `<family>/<slug>-<id>`; a primitive named twice counts once.
+
+    Raises WrongUsage for an empty list or an unknown name, PrimitiveRefused for a mechanism that must not be
+    composed.
+    """
+    if not names:
+        raise WrongUsage("alphabet: expected at least one primitive, got none. Write 'mA,M', say.")
+    fixed = {primitive.token: primitive for primitive in BUILT_IN}
+    folders = _folders(candidates)
+    found: dict[str, Primitive] = {}
+    for name in names:
+        primitive = fixed.get(name) or load_primitive(_folder(name, folders, candidates))
+        found.setdefault(primitive.token, primitive)
+    return Alphabet(primitives=tuple(found.values()))
+
+
+def admitted(candidates: Path) -> tuple[MechanismPrimitive, ...]:
+    """Every mechanism under `candidates` that may be composed, by family and name."""
+    found = []
+    for folder in _folders(candidates).values():
+        try:
+            found.append(load_primitive(folder))
+        except PrimitiveRefused:
+            continue  # bidirectional, or not admitted under these rules: `verify` says which and why
+    return tuple(found)
+
+
+def _folders(candidates: Path) -> Mapping[str, Path]:
+    """Candidate folders by `<family>/<slug>-<id>`, in order."""
+    folders = sorted(path.parent for path in candidates.glob("*/*/mechanism.py"))
+    return {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+
+
+def _folder(name: str, folders: Mapping[str, Path], candidates: Path) -> Path:
+    for full, folder in folders.items():
+        match = _FOLDER.fullmatch(folder.name)
+        if name in (full, folder.name) or (match is not None and name == match["id"]):
+            return folder
+    ids = [match["id"] for folder in folders.values() if (match := _FOLDER.fullmatch(folder.name))]
+    known = [*(primitive.token for primitive in BUILT_IN), *ids, *folders]
+    raise WrongUsage(
+        f"primitive {name!r}: expected {', '.join(p.token for p in BUILT_IN)}, or a mechanism under "
+        f"{candidates} ({len(folders)} there); nearest: {_nearest(name, known)}."
+    )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3])

@@ -126,10 +126,10 @@ class MambaPrimitive:
         inner, heads, mixed = _sizes(shape)
         per_token = 2 * shape.d_model * (inner + mixed + heads) + 2 * inner * shape.d_model
         per_token += 2 * mixed * shape.ssm_conv
-        return length * per_token + _scan_flops(shape, length, inner, heads)
+        return length * per_token + _scan_flops(shape, length, inner)
 
 
-def _scan_flops(shape: ModelShape, length: int, inner: int, heads: int) -> int:
+def _scan_flops(shape: ModelShape, length: int, inner: int) -> int:
     chunk = min(CHUNK, length)
     chunks = -(-length // chunk)
     rows = chunks * chunk
