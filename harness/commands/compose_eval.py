@@ -6,22 +6,25 @@ import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from harness.compose.composition import Composition, parse
-from harness.compose.evaluation.baseline import alternating, equal_shape, parameters
+from harness.compose.composition import ATTENTION, MLP, parse
+from harness.compose.counts import parameters
+from harness.compose.evaluation.baseline import alternating, equal_shape
 from harness.compose.evaluation.byte_codec import VOCAB
+from harness.compose.evaluation.checkpoint import write_atomically
 from harness.compose.evaluation.comparison import Contender, table, to_json
 from harness.compose.evaluation.corpus import corpus_hash, python_version
 from harness.compose.evaluation.pretrain import Point, Recipe
+from harness.compose.evaluation.saved import is_saved_model, load_model, read_description
 from harness.compose.evaluation.training_runs import TrainingRun, trained
 from harness.compose.model import ComposedModel
-from harness.compose.primitives.alphabet import Alphabet
+from harness.compose.primitives.alphabet import Alphabet, resolve
 from harness.compose.shape import ModelShape
 from harness.errors import HarnessError, WrongUsage
 
@@ -31,18 +34,23 @@ HEAD_DIM = 32
 
 @dataclass(frozen=True, kw_only=True)
 class EvalRequest:
-    """What the command line asked for. `models` is where trained models are kept and found again; `alone`
-    leaves the baseline and the untrained model out; `limit` takes so many items of each task.
+    """What the command line asked for.
+
+    composition: tokens or runs, to be trained with the sizes and the recipe here; or the folder of a model
+    that was saved, which brings its own.
+    models: where trained models are kept and found again. alone: without baseline and untrained model.
+    limit: items of each task at most.
     """
 
     composition: str
     tasks: tuple[str, ...] = BUILT_IN_TASKS
     width: int = 128
-    steps: int = 1000
+    steps: int = 500
     batch: int = 8
     context: int = 128
     seed: int = 0
     threads: int = 1
+    candidates: Path = Path("candidates")
     models: Path = Path("runs/models")
     alone: bool = False
     limit: int | None = None
@@ -50,33 +58,57 @@ class EvalRequest:
     output: Path | None = None
 
 
-def run_eval(request: EvalRequest, alphabet: Alphabet, *, stdout: Console, stderr: Console) -> int:
+def run_eval(request: EvalRequest, *, stdout: Console, stderr: Console) -> int:
     """Train or load the models, run lm-eval on each, print its tables and ours; returns the exit code.
 
     Raises HarnessError where lm-eval or its data is missing, or training cannot go on.
     """
     _check_lm_eval()
     _check_output(request.output)
-    contenders = _evaluate(request, alphabet, stdout=stdout, stderr=stderr)
+    contenders = _evaluate(request, stdout=stdout, stderr=stderr)
     text = json.dumps(_document(request, contenders), indent=2, sort_keys=True) + "\n"
     if request.output is not None:
-        request.output.write_text(text, encoding="utf-8")
+        write_atomically(request.output, text.encode())
     if request.as_json:
         stdout.file.write(text)
     return 0
 
 
-def runs_of(request: EvalRequest, alphabet: Alphabet) -> dict[str, TrainingRun]:
-    """The composition, and unless it is alone or alternates itself, a transformer of equal size, by name."""
-    composition = parse(request.composition)
-    shape = shape_of(request.width)
-    runs = {composition.run_length(): _training_run(request, composition, shape)}
-    other = alternating(len(composition))
-    if not request.alone and other != composition:
-        size = parameters(composition, alphabet, shape)
-        baseline = equal_shape(other, alphabet, shape, size)
-        runs["baseline"] = _training_run(request, other, baseline)
-    return runs
+def requested_run(request: EvalRequest) -> tuple[TrainingRun, Path | None]:
+    """What was asked for as a training run, and the folder it is saved in where one was named.
+
+    Raises HarnessError for a saved model that learned another corpus than the built-in tasks are from.
+    """
+    recipe = Recipe(
+        steps=request.steps,
+        batch=request.batch,
+        context=request.context,
+        seed=request.seed,
+        threads=request.threads,
+    )
+    folder = Path(request.composition)
+    if not is_saved_model(folder):
+        composition = parse(request.composition)
+        return TrainingRun(composition=composition, shape=shape_of(request.width), recipe=recipe), None
+    found = read_description(folder)
+    if found.training is not None:
+        recipe = found.training.recipe
+        if found.training.corpus != corpus_hash() and set(request.tasks) & set(BUILT_IN_TASKS):
+            raise HarnessError(
+                f"{folder}: expected a model that learned the documentation of Python {python_version()}, "
+                f"got Python {found.training.python}'s, which may contain what the built-in tasks hold out. "
+                "Use that Python, or other tasks."
+            )
+    return TrainingRun(composition=found.composition, shape=found.shape, recipe=recipe), folder
+
+
+def baseline_run(run: TrainingRun, alphabet: Alphabet) -> TrainingRun:
+    """The transformer as deep and of as many parameters, trained alike. Raises HarnessError if there is none
+    within 3 %.
+    """
+    other = alternating(len(run.composition))
+    shape = equal_shape(other, alphabet, run.shape, parameters(run.composition, alphabet, run.shape))
+    return replace(run, composition=other, shape=shape)
 
 
 def shape_of(width: int) -> ModelShape:
@@ -87,43 +119,31 @@ def shape_of(width: int) -> ModelShape:
     if width < HEAD_DIM or width % HEAD_DIM:
         raise WrongUsage(f"--width: expected a multiple of {HEAD_DIM}, got {width}.")
     heads = width // HEAD_DIM
-    ffn = round(width / 3) * 8
     return ModelShape(
         d_model=width,
         heads=heads,
         kv_heads=heads,
         head_dim=HEAD_DIM,
-        ffn=ffn,
+        ffn=round(width / 3) * 8,
         vocab=VOCAB,
         ssm_state=64,
         ssm_head_dim=HEAD_DIM,
     )
 
 
-def _training_run(request: EvalRequest, composition: Composition, shape: ModelShape) -> TrainingRun:
-    recipe = Recipe(
-        steps=request.steps,
-        batch=request.batch,
-        context=request.context,
-        seed=request.seed,
-        threads=request.threads,
-    )
-    return TrainingRun(composition=composition, shape=shape, recipe=recipe)
-
-
-def _evaluate(
-    request: EvalRequest, alphabet: Alphabet, *, stdout: Console, stderr: Console
-) -> list[Contender]:
+def _evaluate(request: EvalRequest, *, stdout: Console, stderr: Console) -> list[Contender]:
     """Every model's scores, printed as they come and then side by side, unless a document was asked for."""
     from harness.compose.evaluation.evaluate import evaluate, open_tasks  # noqa: PLC0415  lm-eval is optional
 
+    run, folder = requested_run(request)
     manager = open_tasks(request.tasks)
     contenders = []
-    for name, model, folder in _models(request, alphabet, stderr):
+    for name, model, saved in _models(run, folder, request, stderr):
+        window = run.recipe.context
         evaluation = evaluate(
-            model, request.tasks, manager, window=request.context, limit=request.limit, seed=request.seed
+            model, request.tasks, manager, window=window, limit=request.limit, seed=request.seed
         )
-        contenders.append(Contender.of(name, model, folder, evaluation))
+        contenders.append(Contender.of(name, model, saved, evaluation))
         if not request.as_json:
             stdout.print(Text(f"{name}\n{evaluation.table}"), soft_wrap=True)
     if not request.as_json:
@@ -132,15 +152,21 @@ def _evaluate(
 
 
 def _models(
-    request: EvalRequest, alphabet: Alphabet, stderr: Console
+    run: TrainingRun, folder: Path | None, request: EvalRequest, stderr: Console
 ) -> Iterator[tuple[str, ComposedModel, Path | None]]:
-    """(name, model, folder) of the composition, then of what it is compared with."""
-    runs = runs_of(request, alphabet)
-    for name, run in runs.items():
-        model, folder = trained(run, alphabet, request.models, report=_teller(name, run, stderr))
-        yield name, model, folder
-    if not request.alone:
-        yield "untrained", next(iter(runs.values())).initial(alphabet), None
+    """(name, model, folder) of what was asked for, then of what it is compared with."""
+    alphabet = resolve([*dict.fromkeys((*run.composition.tokens, ATTENTION, MLP))], request.candidates)
+    name = run.composition.run_length()
+    if folder is not None:
+        yield name, load_model(folder, alphabet)[0], folder
+    else:
+        yield name, *trained(run, alphabet, request.models, report=_teller(name, run, stderr))
+    if request.alone:
+        return
+    if run.composition != alternating(len(run.composition)):
+        other = baseline_run(run, alphabet)
+        yield "baseline", *trained(other, alphabet, request.models, report=_teller("baseline", other, stderr))
+    yield "untrained", run.initial(alphabet), None
 
 
 def _teller(name: str, run: TrainingRun, stderr: Console) -> Callable[[Point], None]:
@@ -152,11 +178,13 @@ def _teller(name: str, run: TrainingRun, stderr: Console) -> Callable[[Point], N
 
 
 def _document(request: EvalRequest, contenders: Sequence[Contender]) -> dict[str, Any]:
-    settings = asdict(request)
-    for name in ("models", "output", "as_json"):
-        del settings[name]
     return {
-        "request": settings,
+        "request": {
+            "composition": request.composition,
+            "tasks": list(request.tasks),
+            "limit": request.limit,
+            "seed": request.seed,
+        },
         "corpus": {"sha256": corpus_hash(), "python": python_version()},
         "lm_eval": importlib.metadata.version("lm_eval"),
         "models": to_json(contenders),

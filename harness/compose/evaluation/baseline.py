@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.compose.composition import ATTENTION, MLP, Composition
+from harness.compose.counts import parameters
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
 from harness.errors import HarnessError
@@ -10,12 +11,6 @@ from harness.errors import HarnessError
 TOLERANCE = 0.03
 """How far apart two models of equal size may be, as a part of the reference's parameters."""
 FFN_STEP = 8
-
-
-def parameters(composition: Composition, alphabet: Alphabet, shape: ModelShape) -> int:
-    """Numbers that a model learns: layers with their norms, embedding, last norm, and head unless tied."""
-    layers = sum(alphabet[token].parameters(shape) + shape.d_model for token in composition.tokens)
-    return layers + shape.vocab * shape.d_model * (1 if shape.tied else 2) + shape.d_model
 
 
 def alternating(layers: int) -> Composition:

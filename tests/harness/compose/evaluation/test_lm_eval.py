@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from io import StringIO
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from harness.compose.evaluation.byte_codec import START
 from harness.compose.evaluation.corpus import sections
 from harness.compose.evaluation.items import make_items
-from harness.compose.primitives.alphabet import built_in
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluation.scripted import Bigram, Counter
 from tests.harness.compose.evaluation.tiny import tiny_model
@@ -25,7 +20,6 @@ pytest.importorskip("lm_eval", reason="lm-eval is optional")
 
 from lm_eval.utils import get_rolling_token_windows
 
-from harness.commands.compose_eval import EvalRequest, run_eval
 from harness.compose.evaluation.evaluate import TASKS, evaluate, open_tasks
 from harness.compose.evaluation.lm_eval_adapter import ByteLM, pieces
 from harness.compose.evaluation.scores import Evaluation, Score
@@ -180,46 +174,3 @@ def test_data_that_cannot_be_had_stops_before_any_model_runs(monkeypatch: pytest
     monkeypatch.setattr("harness.compose.evaluation.items._dataset", lambda _: unreachable())
     with pytest.raises(HarnessError, match=r"got ConnectionError: hub unreachable\. Check the network"):
         open_tasks(TASK_NAMES)
-
-
-def small_request(folder: Path, **changes: Any) -> EvalRequest:
-    settings = {"composition": "mA mA", "width": 32, "steps": 4, "batch": 4, "context": 32, "limit": 6}
-    return EvalRequest(**{**settings, "models": folder / "models", **changes})
-
-
-def run(request: EvalRequest) -> str:
-    stdout = StringIO()
-    console = Console(file=stdout, width=150)
-    assert run_eval(request, built_in(), stdout=console, stderr=Console(file=StringIO())) == 0
-    return stdout.getvalue()
-
-
-def test_the_command_sets_composition_baseline_and_untrained_model_side_by_side(tmp_path: Path) -> None:
-    shown = run(small_request(tmp_path, output=tmp_path / "o.json"))
-    document = json.loads((tmp_path / "o.json").read_text())
-    models = {model["name"]: model for model in document["models"]}
-    assert list(models) == ["2mA", "baseline", "untrained"]
-    assert models["baseline"]["composition"] == "1mA+1M"
-    sizes = [model["parameters"] for model in document["models"]]
-    assert max(sizes) <= 1.03 * min(sizes)
-    for model in document["models"]:
-        assert {score["metric"] for score in model["scores"]} == {"bits_per_byte", "acc"}
-        assert all(score["items"] == 6 and score["stderr"] >= 0 for score in model["scores"])
-    assert shown.count("pydoc_bits_per_byte") == 6  # lm-eval's three tables, and three rows of ours
-    assert "minus 2mA" in shown
-
-
-def test_the_same_command_gives_the_same_document(tmp_path: Path) -> None:
-    request = small_request(tmp_path, alone=True, as_json=True)
-    assert run(request) == run(request)
-
-
-def test_a_width_without_heads_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="--width: expected a multiple of 32, got 40"):
-        run(small_request(tmp_path, width=40))
-
-
-def test_an_output_that_cannot_be_written_is_found_before_training(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="--output"):
-        run(small_request(tmp_path, output=tmp_path / "no" / "o.json"))
-    assert not (tmp_path / "models").exists()
