@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -16,8 +17,12 @@ from harness.compose.counts import parameters
 from harness.compose.evaluation.saved import DESCRIPTION
 from harness.compose.evaluation.training_runs import trained
 from harness.compose.primitives.alphabet import built_in
+from harness.compose.primitives.mechanism import PrimitiveRefused
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluation.tiny import RUN
+
+ROOT = Path(__file__).parents[3]
+MECHANISM = ROOT / "candidates" / "linear_state" / "head-decay-sigmoid-softpeak-unit-pzbb45xn"
 
 pytest.importorskip("lm_eval", reason="lm-eval is optional")
 
@@ -70,6 +75,22 @@ def test_a_model_of_another_corpus_is_not_asked_what_it_may_have_learned(tmp_pat
         requested_run(small_request(tmp_path, composition=str(folder)))
     other_task = small_request(tmp_path, composition=str(folder), tasks=("lambada_openai",))
     assert requested_run(other_task)[1] == folder
+
+
+def test_a_saved_model_is_refused_once_the_source_of_its_mechanism_was_edited(tmp_path: Path) -> None:
+    mechanism = tmp_path / "candidates" / "linear_state" / MECHANISM.name
+    shutil.copytree(MECHANISM, mechanism)
+    token = MECHANISM.name[-8:]
+    request = small_request(tmp_path, candidates=tmp_path / "candidates", alone=True, as_json=True)
+    (model,) = json.loads(run(replace(request, composition=f"M {token}")))["models"]
+    saved = replace(request, composition=model["folder"])
+    (again,) = json.loads(run(saved))["models"]
+    assert again == model
+    source = mechanism / "mechanism.py"
+    source.write_text(source.read_text() + "\n\nEDITED = True\n")
+    with pytest.raises(PrimitiveRefused) as refusal:
+        run(saved)
+    assert str(source) in str(refusal.value)
 
 
 @pytest.mark.parametrize("text", ["mA mA", "Mb M Mb M", "4M+2mA"])
