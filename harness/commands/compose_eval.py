@@ -156,17 +156,16 @@ def _models(
 ) -> Iterator[tuple[str, ComposedModel, Path | None]]:
     """(name, model, folder) of what was asked for, then of what it is compared with."""
     alphabet = resolve([*dict.fromkeys((*run.composition.tokens, ATTENTION, MLP))], request.candidates)
-    name = run.composition.run_length()
-    if folder is not None:
-        yield name, load_model(folder, alphabet)[0], folder
-    else:
-        yield name, *trained(run, alphabet, request.models, report=_teller(name, run, stderr))
-    if request.alone:
-        return
-    if run.composition != alternating(len(run.composition)):
-        other = baseline_run(run, alphabet)
-        yield "baseline", *trained(other, alphabet, request.models, report=_teller("baseline", other, stderr))
-    yield "untrained", run.initial(alphabet), None
+    runs = {"composition": run}
+    if not request.alone and run.composition != alternating(len(run.composition)):
+        runs["baseline"] = baseline_run(run, alphabet)  # now, for there may be none
+    for name, each in runs.items():
+        if each is run and folder is not None:
+            yield name, load_model(folder, alphabet)[0], folder
+        else:
+            yield name, *trained(each, alphabet, request.models, report=_teller(name, each, stderr))
+    if not request.alone:
+        yield "untrained", run.initial(alphabet), None
 
 
 def _teller(name: str, run: TrainingRun, stderr: Console) -> Callable[[Point], None]:

@@ -53,8 +53,9 @@ def difference(ours: Score, theirs: Score) -> Estimate | None:
 
 
 def table(contenders: Sequence[Contender]) -> Table:
-    """A row for each metric and model; differences are from the first model."""
-    shown = Table(box=None, pad_edge=False)
+    """A row for each metric and model, with what each model is below; differences are from the first."""
+    what = "\n".join(f"{contender.name}: {contender.composition}" for contender in contenders)
+    shown = Table(box=None, pad_edge=False, caption=what, caption_justify="left", caption_style="")
     for column in ("task", "metric", "model"):
         shown.add_column(column, overflow="fold")
     for column in ("parameters", "value", "above chance", f"minus {contenders[0].name}"):

@@ -43,19 +43,19 @@ def test_it_sets_composition_baseline_and_untrained_model_side_by_side(tmp_path:
     shown = run(small_request(tmp_path, output=tmp_path / "o.json"))
     document = json.loads((tmp_path / "o.json").read_text())
     models = {model["name"]: model for model in document["models"]}
-    assert list(models) == ["2mA", "baseline", "untrained"]
-    assert models["baseline"]["composition"] == "1mA+1M"
+    assert list(models) == ["composition", "baseline", "untrained"]
+    assert [model["composition"] for model in models.values()] == ["2mA", "1mA+1M", "2mA"]
     for model in document["models"]:
         assert {score["metric"] for score in model["scores"]} == {"bits_per_byte", "acc"}
         assert all(score["items"] == 6 and score["stderr"] >= 0 for score in model["scores"])
     assert shown.count("pydoc_bits_per_byte") == 6  # lm-eval's three tables, and three rows of ours
-    assert "minus 2mA" in shown
+    assert "minus composition" in shown
 
 
 def test_the_same_command_gives_the_same_document(tmp_path: Path) -> None:
     request = small_request(tmp_path, alone=True, as_json=True)
     assert run(request) == run(request)
-    assert [model["name"] for model in json.loads(run(request))["models"]] == ["2mA"]
+    assert [model["name"] for model in json.loads(run(request))["models"]] == ["composition"]
 
 
 def test_a_saved_model_is_evaluated_as_it_is(tmp_path: Path) -> None:
@@ -103,6 +103,12 @@ def test_the_baseline_is_a_transformer_of_equal_depth_size_and_recipe(tmp_path: 
     assert set(other.composition.tokens[::2]) == {"mA"}
     assert set(other.composition.tokens[1::2]) == {"M"}
     assert replace(other, composition=asked.composition, shape=asked.shape) == asked
+
+
+def test_a_composition_without_a_baseline_of_its_size_is_found_before_training(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="Change d_model"):
+        run(small_request(tmp_path, composition="M"))
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_width_without_heads_is_wrong_usage(tmp_path: Path) -> None:

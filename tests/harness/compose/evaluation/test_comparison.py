@@ -33,7 +33,7 @@ GOOD, POOR = accuracy(*[1.0] * 60, *[0.0] * 40), accuracy(*[1.0] * 30, *[0.0] * 
 def rows(*contenders: Contender) -> list[str]:
     out = StringIO()
     Console(file=out, width=160).print(table(contenders))
-    return [line for line in out.getvalue().splitlines() if line.strip()]
+    return [line for line in out.getvalue().splitlines() if line.strip()][: -len(contenders)]
 
 
 def test_a_difference_is_over_the_same_items() -> None:
@@ -55,6 +55,12 @@ def test_a_score_within_two_standard_errors_of_chance_is_marked() -> None:
     assert "luck" not in good
     assert "+1.1 stderr, may be luck" in poor
     assert "-0.3000 ± 0.0461" in poor
+
+
+def test_below_the_table_it_says_what_each_model_is() -> None:
+    out = StringIO()
+    Console(file=out, width=160).print(table([contender("a", GOOD), contender("b", POOR)]))
+    assert [line.strip() for line in out.getvalue().splitlines()[-2:]] == ["a: 1M", "b: 1M"]
 
 
 def test_a_model_without_a_score_keeps_its_row() -> None:
