@@ -1,0 +1,82 @@
+"""The text that every Python brings along: the language reference in `pydoc_data.topics`, cut and split.
+
+Topics quote each other at length (a fifth of all characters stand in two topics or more), so a split by topic
+would test on what was learned. Here every paragraph is kept once, at its first place, before the sections are
+split; what is held out occurs nowhere in what is trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pydoc_data.topics import topics
+from typing import Literal
+
+Part = Literal["train", "held_out"]
+
+_HEADING = re.compile(r"^(?=[^\n]*\S[^\n]*\n(?:\*{3,}|={3,}|-{3,}|~{3,}|\"{3,}|\^{3,})$)", re.MULTILINE)
+_HELD_OUT = 5
+"""One section in this many is held out."""
+_SHORTEST = 200
+"""Sections of fewer characters, what is left of quotations, are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading with the text under it; `name` is the topic and the heading."""
+
+    name: str
+    text: str
+
+    @property
+    def part(self) -> Part:
+        """Where it belongs, by a hash of its name: the same under every Python that has the section."""
+        digest = hashlib.sha256(self.name.encode()).digest()
+        return "held_out" if digest[0] % _HELD_OUT == 0 else "train"
+
+
+@cache
+def sections(part: Part) -> tuple[Section, ...]:
+    """The sections of one part, by topic and in order of the topic."""
+    return tuple(section for section in _all_sections() if section.part == part)
+
+
+def corpus_hash() -> str:
+    """SHA-256 over names and texts of all sections: Pythons differ in their documentation."""
+    digest = hashlib.sha256()
+    for section in _all_sections():
+        for field in (section.name.encode(), section.text.encode()):
+            digest.update(len(field).to_bytes(8, "little"))
+            digest.update(field)
+    return digest.hexdigest()
+
+
+def python_version() -> str:
+    """Whose documentation the corpus is: `3.11.7`."""
+    return platform.python_version()
+
+
+@cache
+def _all_sections() -> tuple[Section, ...]:
+    return tuple(section for section in _unique(topics) if len(section.text) >= _SHORTEST)
+
+
+def _unique(documents: dict[str, str]) -> Iterator[Section]:
+    """Sections of all documents, each without the paragraphs that an earlier one has."""
+    seen: set[str] = set()
+    for topic in sorted(documents):
+        for section in _HEADING.split(documents[topic]):
+            fresh = []
+            for paragraph in re.split(r"\n\s*\n", section.strip("\n")):
+                words = " ".join(paragraph.split())
+                if words and words not in seen:
+                    seen.add(words)
+                    fresh.append(paragraph.rstrip())
+            if fresh:
+                yield Section(
+                    name=f"{topic}/{section.strip().partition(chr(10))[0]}", text="\n\n".join(fresh)
+                )
