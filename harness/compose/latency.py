@@ -1,5 +1,6 @@
 """Predicted time of a model on a device: for every layer the longer of computing and moving, one after
-another. A lower bound from data sheets, not a measurement.
+another. An estimate from data sheets, not a measurement: everything runs at its peak, and both triangles of a
+causal mask are computed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Latency:
 def predict(
     composition: Composition, alphabet: Alphabet, shape: ModelShape, sheet: DeviceSheet, *, length: int = 8192
 ) -> Latency:
-    """The bound for this device. Prefill computes the logits of the last token only, as servers do."""
+    """The estimate for this device. Prefill computes the logits of the last token only, as servers do."""
     layers = [(alphabet[token], many) for token, many in composition.counts().items()]
     head = _bound(sheet, 2 * shape.d_model * shape.vocab, shape.d_model * shape.vocab * BYTES)
     return Latency(

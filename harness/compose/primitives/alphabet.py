@@ -98,4 +98,6 @@ def _folder(name: str, folders: Mapping[str, Path], candidates: Path) -> Path:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3])
+    folded = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.3)
+    return ", ".join([folded[one] for one in near] or known[:3])

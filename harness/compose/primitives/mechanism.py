@@ -146,17 +146,11 @@ def load_primitive(folder: Path) -> MechanismPrimitive:
 
 @lru_cache(maxsize=128)
 def _loaded(folder: Path, _source: bytes, verdict_bytes: bytes) -> MechanismPrimitive:
+    verdict = _verdict(folder, verdict_bytes)
     try:
         bound = load_mechanism(folder)
     except MechanismRefused as refused:
         raise PrimitiveRefused(refused.rule, str(refused)) from None
-    verdict = Verdict.from_bytes(verdict_bytes)
-    if verdict.rules != RULES_VERSION:
-        raise PrimitiveRefused(
-            "ADM-VERDICT",
-            f"{folder}: ADM-VERDICT expected a verdict under rules {RULES_VERSION}, got one under "
-            f"{verdict.rules}. Judge it again: `python -m verify refresh`.",
-        )
     if not bound.spec.causal:
         raise PrimitiveRefused(
             "ADM-CAUSAL",
@@ -164,6 +158,27 @@ def _loaded(folder: Path, _source: bytes, verdict_bytes: bytes) -> MechanismPrim
             "causal models; leave it out.",
         )
     return MechanismPrimitive(bound=bound, evidence=verdict.evidence.get("THR", "none"))
+
+
+def _verdict(folder: Path, data: bytes) -> Verdict:
+    """A verdict that admits, under the rules of today: asked before the source, which takes longer."""
+    try:
+        verdict = Verdict.from_bytes(data)
+    except ValueError as error:
+        raise PrimitiveRefused("ADM-NOT-ADMITTED", f"{folder}: ADM-NOT-ADMITTED {error}") from None
+    if verdict.rules != RULES_VERSION:
+        raise PrimitiveRefused(
+            "ADM-VERDICT",
+            f"{folder}: ADM-VERDICT expected a verdict under rules {RULES_VERSION}, got one under "
+            f"{verdict.rules}. Judge it again: `python -m verify refresh`.",
+        )
+    if verdict.admission != "admitted":
+        raise PrimitiveRefused(
+            "ADM-NOT-ADMITTED",
+            f"{folder}: ADM-NOT-ADMITTED expected an admitted mechanism, got {verdict.admission} at depth "
+            f"{verdict.depth}. Its verdict.json says why.",
+        )
+    return verdict
 
 
 def mechanism_sizes(spec: Spec, shape: ModelShape) -> Mapping[str, int]:

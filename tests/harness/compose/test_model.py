@@ -25,7 +25,7 @@ def test_logits_have_a_row_for_each_position():
     assert model()(ids()).shape == (2, 23, SHAPE.vocab)
 
 
-@pytest.mark.parametrize("text", ["mA M", "M mA mA"])
+@pytest.mark.parametrize("text", ["mA M", "M mA mA", "Mb", "mA Mb M"])
 def test_a_suffix_does_not_reach_the_prefix(text):
     built, before = model(text), ids()
     after = before.clone()
