@@ -7,17 +7,15 @@ check, 130 interrupted.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from harness.errors import HarnessError
+from harness.compose.cli import app as compose
+from harness.endings import guarded, results_console
 
 app = typer.Typer(
     help="Proposes sequence-mixing mechanisms, has them judged, and keeps those that are admitted.",
@@ -25,9 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-INTERRUPTED = 130
-_WIDTH = 120
-"""Columns of tables where there is no terminal to ask."""
+app.add_typer(compose, name="compose")
 
 
 class DepthChoice(StrEnum):
@@ -41,11 +37,6 @@ def main() -> NoReturn:
     """Run the command line; ends the process with its exit code."""
     app(prog_name="harness")
     raise AssertionError("typer ends the process")
-
-
-@app.callback()
-def _commands() -> None:
-    """Keeps `design` a subcommand while it is the only one."""
 
 
 @app.command()
@@ -70,7 +61,7 @@ def design(
     output: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
 ) -> None:
     """Generate mechanisms offline, judge them, and write the admitted ones as folders."""
-    from harness.commands.design import DesignRequest, run  # noqa: PLC0415  --help loads no judge
+    from harness.commands.design import DesignRequest, run
 
     request = DesignRequest(
         family=family,
@@ -84,24 +75,4 @@ def design(
         as_json=as_json,
         output=output,
     )
-    raise typer.Exit(_guarded(lambda: run(request, stdout=results_console(), stderr=Console(stderr=True))))
-
-
-def results_console() -> Console:
-    """Stdout for tables: as wide as the terminal, or fixed where there is none."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
-
-
-def _guarded(command: Callable[[], int]) -> int:
-    """Run a command; whatever stops it becomes one line on stderr and an exit code."""
-    stderr = Console(stderr=True)
-    try:
-        return command()
-    except HarnessError as error:
-        stderr.print(Text(f"error: {error}"), soft_wrap=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        stderr.print(
-            "interrupted: everything finished is kept. Run the same command again to go on.", soft_wrap=True
-        )
-        return INTERRUPTED
+    raise typer.Exit(guarded(lambda: run(request, stdout=results_console(), stderr=Console(stderr=True))))

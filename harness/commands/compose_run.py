@@ -15,7 +15,7 @@ from harness.compose.controls import ControlRun
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine, Evaluate
 from harness.compose.halving import Rung, parse_rungs
-from harness.compose.limits import Constraint, Limits, anything, within
+from harness.compose.limits import Limits, anything, within
 from harness.compose.pipeline import OtherTask, Pipeline, Plan
 from harness.compose.primitives.alphabet import Alphabet, admitted, resolve
 from harness.compose.proxies.cache import ResultCache
@@ -68,7 +68,7 @@ def run(
     alphabet = alphabet_of(request.primitives, request.candidates)
     preset = preset_of(request.task, request.preset)
     settings, plan = settings_of(request, alphabet, preset), plan_of(request)
-    constraint = anything if request.limits is None else within(request.limits, alphabet, preset.shape)
+    constraint = _limited(request.limits, alphabet, preset)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(ResultCache(request.runs / CACHE))
         engine = stack.enter_context(engine_of(request, evaluation))
@@ -147,6 +147,13 @@ def plan_of(request: ComposeRequest) -> Plan:
         if name != request.task
     ]
     return Plan(others=tuple(others))
+
+
+def _limited(limits: Limits | None, alphabet: Alphabet, preset: Preset) -> Constraint:
+    """The limits, bound to the primitives' counts at the preset's sizes."""
+    if limits is None:
+        return anything
+    return within(limits, {token: alphabet[token] for token in alphabet.tokens}, preset.shape)
 
 
 def engine_of(

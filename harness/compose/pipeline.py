@@ -100,7 +100,8 @@ class Pipeline:
     def run(self) -> Iterator[Progress]:
         """Go on to the end, telling each step. Raises HarnessError where no trial has a fitness."""
         yield from self.study.run()
-        finalists = yield from self._broaden()
+        yield from self._broaden()
+        finalists = finalists_of(self.study)
         agreed = consensus([entry.trial for entry in self.study.state.finished()])[: self.plan.agreed]
         chosen = [one.composition for one in finalists[: self.plan.winners]]
         chosen += [one.composition for one in agreed if one.composition not in chosen]
@@ -112,7 +113,7 @@ class Pipeline:
         self._found = Found(finalists=finalists, consensus=agreed, retested=retested, final=read)
 
     def _broaden(self) -> Iterator[Progress]:
-        """Score the finalists on the other tasks; returns them, the best over all tasks first."""
+        """Score the finalists on the other tasks."""
         best = self.study.state.ranked()[: self.plan.finalists]
         if not best:
             raise HarnessError(
@@ -131,7 +132,6 @@ class Pipeline:
                 self.study.record(BROADENED, body)
             said = "every worker died" if score is None else f"{score:.4f}"
             yield _told(f"{composition.run_length()} on {other}: {said}")
-        return finalists_of(self.study)
 
     def _request(self, composition: Composition, other: OtherTask) -> ProxyRequest:
         ours = self.study.settings.request(composition, index=0, steps=other.steps)

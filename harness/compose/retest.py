@@ -19,6 +19,9 @@ from harness.errors import HarnessError, WrongUsage
 
 SEEDS = 5
 
+RETESTED, FINAL_BEGUN, FINAL_READ = "retested", "final_begun", "final_read"
+"""The events of this module."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retested:
@@ -59,7 +62,7 @@ def retest(study: Study, compositions: Sequence[Composition], *, seeds: int = SE
     Raises WrongUsage for fewer than two seeds, HarnessError where an evaluation ends its workers.
     """
     results = _evaluate(study, compositions, seeds, use="retest", split="selection")
-    study.record("retested", {"seeds": seeds, "results": [one.to_json() for one in results]})
+    study.record(RETESTED, {"seeds": seeds, "results": [one.to_json() for one in results]})
     return results
 
 
@@ -71,20 +74,20 @@ def final(study: Study, compositions: Sequence[Composition], *, seeds: int = SEE
     begun to read, the split for anything else; otherwise as `retest`.
     """
     asked = {"tokens": [list(one.tokens) for one in dict.fromkeys(compositions)], "seeds": seeds}
-    begun = study.state.bodies("final_begun")
+    begun = study.state.bodies(FINAL_BEGUN)
     if begun and begun[0] != asked:
         earlier = "; ".join(" ".join(tokens) for tokens in begun[0]["tokens"])
         raise HarnessError(
             f"final split: expected to be read once, got a second reading. It was read for {earlier} with "
             f"{begun[0]['seeds']} seeds: ask for these again, or begin a new study."
         )
-    if read := study.state.bodies("final_read"):
+    if read := study.state.bodies(FINAL_READ):
         return tuple(Retested.from_json(values) for values in read[0]["results"])
     _check_seeds(seeds)
     if not begun:
-        study.record("final_begun", asked)
+        study.record(FINAL_BEGUN, asked)
     results = _evaluate(study, compositions, seeds, use="final", split="final")
-    study.record("final_read", {"results": [one.to_json() for one in results]})
+    study.record(FINAL_READ, {"results": [one.to_json() for one in results]})
     return results
 
 

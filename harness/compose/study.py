@@ -38,7 +38,7 @@ RECORD, JOURNAL = "study.sqlite", "optuna.journal"
 class Progress:
     """One thing that happened, with a line that says it. `number` is the trial's, where it is about one."""
 
-    kind: Literal["resumed", "proposed", "evaluated", "finished", "stopped"]
+    kind: Literal["resumed", "proposed", "evaluated", "finished", "stopped", "followed"]
     text: str
     number: int | None = None
 

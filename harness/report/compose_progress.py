@@ -1,4 +1,4 @@
-"""Progress of a composition study on stderr: a bar with the last line on a terminal, plain lines elsewhere."""
+"""Progress of a composition study on stderr: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

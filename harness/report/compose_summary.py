@@ -1,4 +1,4 @@
-"""What a composition job leaves to read: one stable JSON document, and the same in tables with a last sentence."""
+"""What a composition job leaves to read: one stable JSON document, and the same in tables."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def document(summary: Summary) -> dict[str, Any]:
         "settings": summary.settings.to_json(),
         "plan": summary.plan.to_json(),
         "ledger": summary.ledger.to_json(),
-        "trials": [_trial(entry) for entry in summary.entries],
+        "trials": [trial_json(entry) for entry in summary.entries],
         "finalists": [_finalist(one) for one in summary.found.finalists],
         "consensus": [
             {"composition": str(one.composition), "method": one.method, "members": one.members,
@@ -117,7 +117,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     for table in (
         _finalists_table(summary.found.finalists, summary.settings.task),
         _retested_table(summary),
-        _configurations_table(summary),
+        configurations_table(summary.configurations),
     ):
         console.print(table)
         console.print()
@@ -182,7 +182,8 @@ def _retested_table(summary: Summary) -> Table:
     return table
 
 
-def _configurations_table(summary: Summary) -> Table:
+def configurations_table(configurations: Sequence[tuple[Configuration, Path]]) -> Table:
+    """Sizes and counts."""
     table = Table(
         title="The best, extrapolated; built without storage to check the counts",
         title_justify="left",
@@ -199,7 +200,7 @@ def _configurations_table(summary: Summary) -> Table:
         "unmeasured",
     ):
         table.add_column(column, justify="left" if column in ("configuration", "unmeasured") else "right")
-    for one, _ in summary.configurations:
+    for one, _ in configurations:
         table.add_row(
             one.name,
             str(len(one.composition)),
@@ -212,7 +213,8 @@ def _configurations_table(summary: Summary) -> Table:
     return table
 
 
-def _trial(entry: Entry) -> dict[str, Any]:
+def trial_json(entry: Entry) -> dict[str, Any]:
+    """A trial as plain values."""
     return {
         "number": entry.number + 1,
         "composition": str(entry.composition),

@@ -1,0 +1,231 @@
+"""The command line of `harness compose`. Every command loads what it needs when it runs.
+
+Exit codes: 0 ok, 1 a mechanism must not be composed, 2 usage, 3 infrastructure, 5 nothing to do, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.endings import guarded, results_console
+
+app = typer.Typer(
+    help="Searches sequences of primitives, extrapolates the best, and lets others evaluate it.",
+    no_args_is_help=True,
+)
+
+Runs = Annotated[Path, typer.Option(help="Folder of studies, their shared results, and checkpoints.")]
+Candidates = Annotated[Path, typer.Option(help="Folder of admitted mechanisms.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Output = Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")]
+
+
+class Sampler(StrEnum):
+    """Who proposes."""
+
+    random = "random"
+    tpe = "tpe"
+    evolution = "evolution"
+    exhaustive = "exhaustive"
+
+
+class StudyKind(StrEnum):
+    """How much beside the search."""
+
+    quick = "quick"
+    full = "full"
+
+
+class EngineName(StrEnum):
+    """Where evaluations run."""
+
+    local = "local"
+    ray = "ray"
+
+
+class MethodName(StrEnum):
+    """How layers are added."""
+
+    stretch = "stretch"
+    stack = "stack"
+
+
+@app.command()
+def run(
+    primitives: Annotated[
+        str,
+        typer.Option(
+            help="Tokens by commas: mA, M, Mb, ids of mechanisms; `admitted` is every admitted one."
+        ),
+    ] = "mA,M,Mb,admitted",
+    layers: Annotated[int, typer.Option(min=1, max=64, help="Layers of a composition.")] = 16,
+    budget: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 40,
+    sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = Sampler.tpe,
+    seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
+    task: Annotated[str, typer.Option(help="Proxy to search on.")] = "in-context-recall",
+    preset: Annotated[str, typer.Option(help="Sizes of the proxies: tiny, small or mad.")] = "tiny",
+    rungs: Annotated[
+        str | None, typer.Option(help="Successive halving, STEPS:SEEDS by commas (default: the preset's).")
+    ] = None,
+    others: Annotated[
+        str, typer.Option(help="Tasks that the finalists are also scored on, by commas.")
+    ] = "selective-copying,memorization",
+    study: Annotated[
+        StudyKind, typer.Option(help="full adds controls: random and TPE at equal cost.")
+    ] = StudyKind.quick,
+    engine: Annotated[EngineName, typer.Option(help="Where evaluations run.")] = EngineName.local,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: the cores).")] = None,
+    max_parameters: Annotated[
+        int | None, typer.Option(help="Refuse larger compositions, at the preset.")
+    ] = None,
+    max_state_bytes: Annotated[
+        int | None, typer.Option(help="The same for state after 1,024 tokens.")
+    ] = None,
+    max_flops: Annotated[int | None, typer.Option(help="The same for a forward pass over them.")] = None,
+    candidates: Candidates = Path("candidates"),
+    runs: Runs = Path("runs/compose"),
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Search, re-test the best, read the final split once, extrapolate. The same command goes on."""
+    from harness.commands.compose_run import ComposeRequest
+    from harness.commands.compose_run import run as run_compose
+    from harness.compose.limits import Limits
+
+    def command() -> int:
+        wanted = (max_parameters, max_state_bytes, max_flops)
+        limits = Limits(parameters=wanted[0], state_bytes=wanted[1], flops=wanted[2]) if any(wanted) else None
+        request = ComposeRequest(
+            primitives=_listed(primitives),
+            layers=layers,
+            budget=budget,
+            sampler=sampler.value,
+            seed=seed,
+            task=task,
+            preset=preset,
+            rungs=rungs,
+            others=_listed(others),
+            study=study.value,
+            engine=engine.value,
+            workers=workers or os.cpu_count() or 1,
+            limits=limits,
+            candidates=candidates,
+            runs=runs,
+            as_json=as_json,
+            output=output,
+        )
+        return run_compose(request, stdout=results_console(), stderr=Console(stderr=True))
+
+    raise typer.Exit(guarded(command))
+
+
+@app.command()
+def show(
+    study: Annotated[str, typer.Argument(help="A study's folder, or its id under --runs.")],
+    runs: Runs = Path("runs/compose"),
+    best: Annotated[int, typer.Option(min=1, help="Trials to show, the best first.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Trials, re-tests and costs of a study, also while it runs."""
+    from harness.commands.compose_show import run as run_show
+
+    raise typer.Exit(
+        guarded(lambda: run_show(study, runs=runs, best=best, as_json=as_json, stdout=results_console()))
+    )
+
+
+@app.command()
+def extrapolate(
+    what: Annotated[str, typer.Argument(help="A study, a baseline's name, or a composition.")],
+    target: Annotated[list[str], typer.Option(help="350m, 1b or 3b; may be given several times.")],
+    method: Annotated[MethodName, typer.Option(help="How layers are added.")] = MethodName.stretch,
+    runs: Runs = Path("runs/compose"),
+    candidates: Candidates = Path("candidates"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for `extrapolated/` (default: the study's).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the configuration of a large model, with counts that a build on the meta device confirms."""
+    from harness.commands.compose_extrapolate import run as run_extrapolate
+
+    raise typer.Exit(
+        guarded(
+            lambda: run_extrapolate(
+                what,
+                targets=target,
+                method=method.value,
+                runs=runs,
+                candidates=candidates,
+                out=out,
+                as_json=as_json,
+                stdout=results_console(),
+            )
+        )
+    )
+
+
+@app.command("eval")
+def evaluate(
+    what: Annotated[
+        str, typer.Argument(help="A study, a composition to be trained, or the folder of a saved model.")
+    ],
+    tasks: Annotated[
+        str, typer.Option(help="lm-eval tasks by commas; the built-in ones need no network.")
+    ] = ("pydoc_bits_per_byte,pydoc_continuation"),
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each model.")] = 500,
+    width: Annotated[int, typer.Option(min=1, help="d_model, a multiple of 32.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="PyTorch threads; results depend on them.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of each task at most.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Without the plain transformer and an untrained model.")
+    ] = False,
+    candidates: Candidates = Path("candidates"),
+    runs: Runs = Path("runs/compose"),
+    models: Annotated[Path, typer.Option(help="Folder of trained models.")] = Path("runs/models"),
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """Train the composition as a small model of bytes and run lm-eval on it, beside a plain transformer."""
+    from harness.commands.compose_eval import EvalRequest, run_eval
+
+    def command() -> int:
+        request = EvalRequest(
+            composition=_composition(what, runs),
+            tasks=_listed(tasks),
+            width=width,
+            steps=steps,
+            seed=seed,
+            threads=threads,
+            candidates=candidates,
+            models=models,
+            alone=alone,
+            limit=limit,
+            as_json=as_json,
+            output=output,
+        )
+        return run_eval(request, stdout=results_console(), stderr=Console(stderr=True))
+
+    raise typer.Exit(guarded(command))
+
+
+def _composition(what: str, runs: Path) -> str:
+    """The best composition where `what` is a study, else `what` itself."""
+    from harness.compose.study import RECORD
+    from harness.compose.study_folder import read_study
+
+    if any((folder / RECORD).is_file() for folder in (Path(what), runs / what)):
+        return str(read_study(what, runs).best())
+    return what
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
