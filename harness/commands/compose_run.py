@@ -15,7 +15,7 @@ from harness.compose.controls import ControlRun
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine, Evaluate
 from harness.compose.halving import Rung, parse_rungs
-from harness.compose.limits import Limits, anything, within
+from harness.compose.limits import Constraint, Limits, anything, within
 from harness.compose.pipeline import OtherTask, Pipeline, Plan
 from harness.compose.primitives.alphabet import Alphabet, admitted, resolve
 from harness.compose.proxies.cache import ResultCache
