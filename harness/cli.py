@@ -84,7 +84,7 @@ def design(
         as_json=as_json,
         output=output,
     )
-    raise typer.Exit(_guarded(lambda: run(request, stdout=results_console(), stderr=Console(stderr=True))))
+    raise typer.Exit(guarded(lambda: run(request, stdout=results_console(), stderr=Console(stderr=True))))
 
 
 def results_console() -> Console:
@@ -92,7 +92,7 @@ def results_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _WIDTH)
 
 
-def _guarded(command: Callable[[], int]) -> int:
+def guarded(command: Callable[[], int]) -> int:
     """Run a command; whatever stops it becomes one line on stderr and an exit code."""
     stderr = Console(stderr=True)
     try:
