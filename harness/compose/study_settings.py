@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -73,10 +74,11 @@ class StudySettings:
 
     @property
     def study_id(self) -> str:
-        """E.g. `recall-tpe-s0-k3v7q2ab`: the same settings, the same study."""
+        """E.g. `in-context-recall-tpe-s0-k3v7q2ab`, a folder's name: the same settings, the same study."""
         text = json.dumps(self.to_json(), sort_keys=True)
         digest = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
-        return f"{self.task}-{self.sampler}-s{self.seed}-{digest[:8]}"
+        task = re.sub(r"[^a-z0-9]+", "-", self.task.lower()).strip("-")[-32:]
+        return f"{task}-{self.sampler}-s{self.seed}-{digest[:8]}"
 
     def request(
         self,

@@ -22,7 +22,7 @@ from typing import Self
 
 from harness.children import die_with, leave
 from harness.compose.engines.protocol import TRIES, Evaluate, WorkerDied, in_order
-from harness.compose.engines.worker import load, name_of
+from harness.compose.engines.worker import Call
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
 
 
@@ -43,7 +43,7 @@ class LocalEngine:
         """Raises ValueError for fewer than one worker, or a function that cannot be imported by name."""
         if workers < 1:
             raise ValueError(f"workers: expected one or more, got {workers}")
-        self._evaluate = name_of(evaluate)
+        self._call = Call.of(evaluate)
         self._size = workers
         self._workers: list[_Worker] = []
 
@@ -67,7 +67,7 @@ class LocalEngine:
         waiting = deque((position, 1) for position in range(len(requests)))
         lost: dict[int, str] = {}
         while len(self._workers) < min(self._size, len(requests)):
-            self._workers.append(_Worker(self._evaluate))
+            self._workers.append(_Worker(self._call))
         try:
             while waiting or any(worker.busy for worker in self._workers):
                 self._hand_out(waiting, requests)
@@ -99,7 +99,7 @@ class LocalEngine:
 
     def _replace(self, worker: _Worker) -> None:
         worker.stop()
-        self._workers[self._workers.index(worker)] = _Worker(self._evaluate)
+        self._workers[self._workers.index(worker)] = _Worker(self._call)
 
     def _retire_busy(self) -> None:
         """Workers that still compute what nobody waits for any more: their answers must not come later."""
@@ -128,10 +128,10 @@ def _say(lost: dict[int, str], requests: Sequence[ProxyRequest]) -> str:
 class _Worker:
     """One process and the request it has."""
 
-    def __init__(self, evaluate: str) -> None:
+    def __init__(self, call: Call) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(evaluate, theirs, os.getpid()), daemon=True)
+        self._process = context.Process(target=_serve, args=(call, theirs, os.getpid()), daemon=True)
         self._process.start()
         theirs.close()
         self._task: tuple[int, int] | None = None
@@ -168,7 +168,7 @@ class _Worker:
             self._process.join()
 
 
-def _serve(evaluate: str, connection: Connection, parent: int) -> None:
+def _serve(call: Call, connection: Connection, parent: int) -> None:
     """The life of a worker: load the function, answer requests until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, leave)
@@ -177,7 +177,7 @@ def _serve(evaluate: str, connection: Connection, parent: int) -> None:
         while True:
             request = connection.recv()
             try:
-                reply: _Reply = load(evaluate)(request)
+                reply: _Reply = call(request)
             except Exception as error:  # noqa: BLE001  whatever it is, the process that asked raises it
                 reply = _portable(error)
             connection.send(reply)

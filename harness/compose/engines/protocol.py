@@ -9,7 +9,9 @@ from typing import Protocol, Self
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
 
 Evaluate = Callable[[ProxyRequest], ProxyResult]
-"""Pure, importable by name from a fresh process, and single-threaded."""
+"""Pure and single-threaded; a function at the top of a module that a fresh process can import, or a
+`functools.partial` of one with keywords that can be pickled.
+"""
 
 TRIES = 3
 """Worker deaths before a request is given up."""

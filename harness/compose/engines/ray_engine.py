@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.compose.engines.protocol import TRIES, Evaluate, WorkerDied, in_order
-from harness.compose.engines.worker import load, name_of
+from harness.compose.engines.worker import Call
 from harness.compose.extras import extra
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
 from harness.errors import HarnessError
@@ -37,19 +37,19 @@ class RayEngine:
         `cpus` and `resources` (Ray's custom ones) are what one evaluation takes. Raises HarnessError where
         Ray is not installed or the cluster does not answer.
         """
+        call = Call.of(evaluate)
         with extra("ray"):
             import ray  # noqa: PLC0415  only this engine needs it
         self._ray: Any = ray
         self._ours = not ray.is_initialized()
         if self._ours:
             self._connect(workers)
-        name = name_of(evaluate)
-        self._task: Any = ray.remote(_evaluate_by_name).options(
+        self._call = call
+        self._task: Any = ray.remote(_call).options(
             num_cpus=cpus,
             resources=dict(resources or {}),
             max_retries=TRIES - 1,
         )
-        self._name = name
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class RayEngine:
 
     def completed(self, requests: Sequence[ProxyRequest]) -> Iterator[tuple[int, ProxyResult]]:
         ray = self._ray
-        pending = {self._task.remote(self._name, request): n for n, request in enumerate(requests)}
+        pending = {self._task.remote(self._call, request): n for n, request in enumerate(requests)}
         lost: dict[int, str] = {}
         try:
             while pending:
@@ -115,5 +115,5 @@ class RayEngine:
             ) from None
 
 
-def _evaluate_by_name(name: str, request: ProxyRequest) -> ProxyResult:
-    return load(name)(request)
+def _call(call: Call, request: ProxyRequest) -> ProxyResult:
+    return call(request)

@@ -1,13 +1,13 @@
-"""`python -m harness.compose.regret`: a space of 64 compositions evaluated whole, and what searchers make of it.
+"""`python -m harness.compose.regret`: every composition of a small space evaluated, and what searchers find.
 
-Tables go to stdout, progress to stderr. Evaluations are kept in the cache, so the same command again prints
-the same tables at once, and one that was stopped goes on.
+Tables go to stdout, progress to stderr. Results are kept, so the same command again prints the same tables at
+once, and one that was stopped goes on.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +15,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from harness.endings import guarded, results_console
 from harness.compose.engines.cached import Evaluations
-from harness.compose.engines.worker import load
+from harness.compose.engines.local import LocalEngine
+from harness.compose.engines.protocol import Engine
+from harness.compose.engines.ray_engine import RayEngine
 from harness.compose.halving import parse_rungs
 from harness.compose.primitives.alphabet import resolve
+from harness.compose.proxies.cache import ResultCache
+from harness.compose.proxies.presets import preset_of
+from harness.compose.proxies.training import evaluate
 from harness.compose.regret.ranking import agreements
 from harness.compose.regret.replay import EVALUATIONS, REPLAYS, SAMPLERS, WIDTH, replays
 from harness.compose.regret.report import print_report, to_json
 from harness.compose.regret.table import measure
 from harness.compose.study_settings import StudySettings
+from harness.errors import WrongUsage
 
-_WIDTH = 120
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -38,11 +44,12 @@ class EngineChoice(StrEnum):
 
 @app.command()
 def main(
-    task: Annotated[str, typer.Option(help="Proxy task.")],
-    rungs: Annotated[
-        str, typer.Option(help="STEPS:SEEDS of each rung, e.g. 300:1,600:1; the last is the truth.")
-    ],
+    task: Annotated[str, typer.Option(help="Proxy task.")] = "in-context-recall",
     preset: Annotated[str, typer.Option(help="Difficulty.")] = "tiny",
+    rungs: Annotated[
+        str | None,
+        typer.Option(help="STEPS:SEEDS apart by commas; the last is the truth (default: the preset's)."),
+    ] = None,
     alphabet: Annotated[str, typer.Option(help="Primitives, apart by commas.")] = "mA,M",
     layers: Annotated[int, typer.Option(min=1, help="Layers of every composition.")] = 6,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds per composition on the last rung.")] = 4,
@@ -52,15 +59,37 @@ def main(
     engine: Annotated[EngineChoice, typer.Option(help="Where evaluations run.")] = EngineChoice.local,
     workers: Annotated[int, typer.Option(min=1, help="Evaluations at once.")] = 1,
     candidates: Annotated[Path, typer.Option(help="Folder of admitted mechanisms.")] = Path("candidates"),
-    evaluate: Annotated[
-        str, typer.Option(help="MODULE:FUNCTION that evaluates a request.")
-    ] = "harness.compose.proxies.training:evaluate",
-    cache: Annotated[Path, typer.Option(help="File of known results.")] = Path("runs/compose/results.sqlite"),
-    output: Annotated[Path | None, typer.Option(help="Also write everything as JSON to this file.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for results and checkpoints.")] = Path("runs/compose"),
+    output: Annotated[Path | None, typer.Option(help="Also write everything as JSON here.")] = None,
 ) -> None:
     """Evaluate a small space whole; print regret of the searchers and rank correlations of the rungs."""
+
+    def run() -> int:
+        settings = _settings(alphabet, candidates, layers, seed, task, preset, rungs)
+        if output is not None and not output.parent.is_dir():
+            raise WrongUsage(f"--output: expected a file in a folder that exists, got {output}.")
+        with (
+            _engine(engine, workers, candidates, runs) as running,
+            ResultCache(runs / "results.sqlite") as known,
+        ):
+            table = measure(settings, Evaluations(running, known), seeds=seeds, told=_tell)
+        regrets = replays(table, samplers=SAMPLERS, evaluations=evaluations, width=WIDTH, count=count)
+        lines = agreements(table)
+        print_report(table, regrets, lines, results_console())
+        if output is not None:
+            document = to_json(table, regrets, lines)
+            output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        return 0
+
+    raise typer.Exit(guarded(run))
+
+
+def _settings(
+    alphabet: str, candidates: Path, layers: int, seed: int, task: str, preset: str, rungs: str | None
+) -> StudySettings:
     primitives = resolve(alphabet.split(","), candidates)
-    settings = StudySettings(
+    sizes = preset_of(task, preset)
+    return StudySettings(
         alphabet=primitives.tokens,
         identities=tuple((one.token, one.identity) for one in primitives.primitives),
         layers=layers,
@@ -69,13 +98,25 @@ def main(
         seed=seed,
         task=task,
         preset=preset,
-        rungs=parse_rungs(rungs),
+        rungs=parse_rungs(rungs or f"{sizes.rung}:1,{sizes.steps}:2"),
+        transition=sizes.rung,
     )
-    with _engine(engine, load(evaluate), workers) as running, _cache(cache) as known:
-        table = measure(settings, Evaluations(running, known), seeds=seeds, told=_tell)
-    regrets = replays(table, samplers=SAMPLERS, evaluations=evaluations, width=WIDTH, count=count)
-    lines = agreements(table)
-    print_report(table, regrets, lines, Console(width=None if sys.stdout.isatty() else _WIDTH))
-    if output is not None:
-        document = to_json(table, regrets, lines)
-        output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _engine(choice: EngineChoice, workers: int, candidates: Path, runs: Path) -> Engine:
+    bound = functools.partial(
+        evaluate, candidates=candidates.resolve(), checkpoints=(runs / "checkpoints").resolve()
+    )
+    if choice is EngineChoice.ray:
+        return RayEngine(bound, workers=workers)
+    return LocalEngine(bound, workers=workers)
+
+
+def _tell(done: int, total: int) -> None:
+    """A line on stderr for every tenth of the work."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        Console(stderr=True).print(f"{done} of {total} evaluations", highlight=False)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m harness.compose.regret")

@@ -18,7 +18,7 @@ from harness.compose.search.registry import searcher
 from harness.errors import WrongUsage
 from verify.seeds import derive
 
-EVALUATIONS, WIDTH, REPLAYS = 16, 4, 20
+EVALUATIONS, WIDTH, REPLAYS = 16, 4, 60
 SAMPLERS = ("random", "tpe", "evolution")
 CONTROL = "random"
 WHOLE = "exhaustive"

@@ -39,8 +39,7 @@ class Evolution:
     @classmethod
     def for_budget(cls, space: SearchSpace, seed: int, budget: int) -> Self:
         """A quarter of the budget is the first population, up to 16, so that small budgets evolve too."""
-        population = max(4, min(16, budget // 4))
-        return cls(space=space, seed=seed, population=population, tournament=max(2, population // 4))
+        return cls(space=space, seed=seed, population=max(4, min(16, budget // 4)))
 
     def propose(self, first: int, count: int, history: Sequence[Trial]) -> list[Composition]:
         members = [trial for trial in history if trial.fitness is not None][-self.population :]

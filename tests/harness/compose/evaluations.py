@@ -59,6 +59,10 @@ def evaluate(asked: ProxyRequest) -> ProxyResult:
     return result(shown * quality(asked.tokens) + 0.05 * noise(asked) * (1 - shown), asked.steps)
 
 
+def evaluate_plus(asked: ProxyRequest, *, bonus: float) -> ProxyResult:
+    return result(evaluate(asked).score + bonus, asked.steps)
+
+
 def evaluate_slowly(asked: ProxyRequest) -> ProxyResult:
     """As `evaluate`, the earlier seeds last: completion order is not request order."""
     time.sleep(max(0.0, 0.2 - 0.05 * asked.seed))

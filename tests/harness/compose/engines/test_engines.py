@@ -76,9 +76,15 @@ def test_workers_compute_with_one_thread(open_engine: Open, monkeypatch: pytest.
         assert [one.score for one in engine.run([request()])] == [1.0]
 
 
-def test_a_function_without_a_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="importable"):
-        LocalEngine(partial(evaluations.evaluate), workers=1)
+def test_keywords_travel_with_the_function(open_engine: Open) -> None:
+    with open_engine(partial(evaluations.evaluate_plus, bonus=0.5)) as engine:
+        assert list(engine.run([request()])) == [evaluations.evaluate_plus(request(), bonus=0.5)]
+
+
+@pytest.mark.parametrize("evaluate", [lambda asked: asked, partial(evaluations.evaluate, request())])
+def test_a_function_that_a_fresh_process_cannot_find_is_refused(evaluate: Evaluate) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        LocalEngine(evaluate, workers=1)
 
 
 def test_a_machine_without_ray_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
