@@ -100,8 +100,8 @@ def preset_of(task: str, preset: str) -> Preset:
     if found is None:
         tasks = sorted({name for name, _ in PRESETS})
         raise WrongUsage(
-            f"proxy {task!r} at {preset!r}: expected a task of {', '.join(tasks)} (or text/<corpus>, a corpus "
-            f"being {BUILT_IN}, {', '.join(NAMED)} or a file) at tiny, small or mad."
+            f"proxy {task!r} at {preset!r}: expected a task of {', '.join(tasks)} (or text/<corpus>, "
+            f"a corpus being {BUILT_IN}, {', '.join(NAMED)} or a file) at tiny, small or mad."
         )
     if not corpus:
         return found
@@ -218,7 +218,9 @@ PRESETS: Mapping[tuple[str, str], Preset] = MappingProxyType(
         ),
         ("noisy-recall", "mad"): _mad(_recall(128, 8, 8, 0.2)),
         ("fuzzy-recall", "tiny"): _tiny(_fuzzy(32), Stage(until=100, task=_fuzzy(12)), rung=400, steps=500),
-        ("fuzzy-recall", "small"): _small(_fuzzy(64), Stage(until=200, task=_fuzzy(16)), rung=600, steps=1000),
+        ("fuzzy-recall", "small"): _small(
+            _fuzzy(64), Stage(until=200, task=_fuzzy(16)), rung=600, steps=1000
+        ),
         ("fuzzy-recall", "mad"): _mad(FuzzyRecall(length=128, keys=7, values=8, longest=3)),
         ("selective-copying", "tiny"): _tiny(
             SelectiveCopying(length=20, tokens=8, copied=4), rung=200, steps=300

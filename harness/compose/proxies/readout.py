@@ -37,9 +37,7 @@ class LastStateDecoder(nn.Module):
 class ProxyModel(nn.Module):
     """A composed model, and how its answers are read where something is asked."""
 
-    def __init__(
-        self, model: ComposedModel, decoder: LastStateDecoder | None, *, fused: bool = True
-    ) -> None:
+    def __init__(self, model: ComposedModel, decoder: LastStateDecoder | None, *, fused: bool = True) -> None:
         """`fused` takes the layers of `fused.py` (float32), else the model's own."""
         super().__init__()
         self.model, self.decoder, self.fused = model, decoder, fused
