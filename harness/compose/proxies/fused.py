@@ -47,7 +47,7 @@ def _layer(layer: ResidualLayer, x: torch.Tensor) -> torch.Tensor:
 
 
 class _Heads(NamedTuple):
-    count: int
+    number: int
     features: int
     theta: float
 
@@ -116,13 +116,13 @@ class _Attention(torch.autograd.Function):
         batch, length, _ = x.shape
         flat = x.flatten(0, 1)
         normed, scale = _normed(flat, eps)
-        split = (normed @ (qkv * gain).t()).view(batch, length, 3 * heads.count, heads.features)
+        split = (normed @ (qkv * gain).t()).view(batch, length, 3 * heads.number, heads.features)
         parts = split.permute(2, 0, 1, 3).contiguous()
-        _turn(parts[: 2 * heads.count], heads.theta, backwards=False)
-        q, k, v = parts.view(3, heads.count * batch, length, heads.features).unbind(0)
+        _turn(parts[: 2 * heads.number], heads.theta, backwards=False)
+        q, k, v = parts.view(3, heads.number * batch, length, heads.features).unbind(0)
         scores = torch.baddbmm(_mask(length, x.dtype), q, k.transpose(1, 2), alpha=heads.features**-0.5)
         weights = torch.softmax(scores, -1)
-        mixed = _merged(torch.bmm(weights, v), heads.count, batch)
+        mixed = _merged(torch.bmm(weights, v), heads.number, batch)
         ctx.save_for_backward(normed, scale, gain, qkv, out, q, k, v, weights, mixed)
         ctx.heads, ctx.sizes = heads, (batch, length)
         return torch.addmm(flat, mixed, out.t()).view_as(x)
@@ -132,7 +132,7 @@ class _Attention(torch.autograd.Function):
         normed, scale, gain, qkv, out, q, k, v, weights, mixed = ctx.saved_tensors
         heads, (batch, length) = ctx.heads, ctx.sizes
         flat = grad.reshape(normed.shape)
-        split = (flat @ out).view(batch, length, heads.count, heads.features)
+        split = (flat @ out).view(batch, length, heads.number, heads.features)
         d_mixed = split.permute(2, 0, 1, 3).reshape(q.shape)
         d_parts = q.new_empty(3, *q.shape)
         torch.bmm(weights.transpose(1, 2), d_mixed, out=d_parts[2])
@@ -141,8 +141,8 @@ class _Attention(torch.autograd.Function):
         d_scores.mul_(heads.features**-0.5)
         torch.bmm(d_scores, k, out=d_parts[0])
         torch.bmm(d_scores.transpose(1, 2), q, out=d_parts[1])
-        d_parts = d_parts.view(3 * heads.count, batch, length, heads.features)
-        _turn(d_parts[: 2 * heads.count], heads.theta, backwards=True)
+        d_parts = d_parts.view(3 * heads.number, batch, length, heads.features)
+        _turn(d_parts[: 2 * heads.number], heads.theta, backwards=True)
         d_split = d_parts.permute(1, 2, 0, 3).reshape(batch * length, -1)
         d_x, d_gain, d_matrix = _projection_backward(d_split, normed, scale, gain, qkv)
         return d_x.add_(flat).view_as(grad), d_gain, d_matrix, flat.t() @ mixed, None, None
@@ -168,7 +168,7 @@ def _projection_backward(
     gain: torch.Tensor,
     matrix: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of x (N, d), gain (d,) and matrix (F, d), where projected (N, F) = normed (matrix * gain)^T."""
+    """Gradients of x (N, d), gain (d,) and matrix (F, d) for projected (N, F) = normed (matrix * gain)^T."""
     d_folded = d_projected.t() @ normed
     d_x = _norm_backward(d_projected @ (matrix * gain), normed, scale)
     return d_x, (d_folded * matrix).sum(0), d_folded.mul_(gain)

@@ -100,8 +100,8 @@ def preset_of(task: str, preset: str) -> Preset:
     if found is None:
         tasks = sorted({name for name, _ in PRESETS})
         raise WrongUsage(
-            f"proxy {task!r} at {preset!r}: expected a task of {', '.join(tasks)} (or text/<corpus>, a corpus "
-            f"being {BUILT_IN}, {', '.join(NAMED)} or a file) at tiny, small or mad."
+            f"proxy {task!r} at {preset!r}: expected a task of {', '.join(tasks)} (or text/<corpus>, "
+            f"a corpus being {BUILT_IN}, {', '.join(NAMED)} or a file) at tiny, small or mad."
         )
     if not corpus:
         return found

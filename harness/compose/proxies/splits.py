@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.compose.proxies.philox import generator
 from harness.compose.proxies.request import Split
 from harness.compose.proxies.tasks.contract import Draw, Examples, Ids, Task, joined
 from verify.seeds import derive
@@ -56,11 +57,6 @@ class ExampleSource:
             if missing == 0:
                 return found[0] if len(found) == 1 else joined(found)
         raise ValueError(f"{self.label}: expected a task with more than a few sequences, got {task}")
-
-
-def generator(seed: int, *labels: str | int) -> np.random.Generator:
-    """A Philox generator (counter-based: the same bits on every platform) of its own for one purpose."""
-    return np.random.Generator(np.random.Philox(key=derive(seed, *labels)))
 
 
 def belongs(ids: Ids, purpose: Purpose) -> NDArray[np.bool_]:

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from harness.compose.proxies.data import Batch
+from harness.compose.proxies.philox import generator
 from harness.compose.proxies.request import Split
-from harness.compose.proxies.splits import BUCKETS, Purpose, generator
+from harness.compose.proxies.splits import BUCKETS, Purpose
 from harness.compose.proxies.tasks.contract import Readout
 from harness.errors import HarnessError, WrongUsage
 
@@ -104,8 +105,8 @@ def documents(corpus: str) -> Iterator[str]:
     path = Path(corpus)
     if path.suffix not in (".jsonl", ".parquet"):
         raise WrongUsage(
-            f"corpus {corpus!r}: expected {BUILT_IN}, {', '.join(NAMED)}, or the path of a .jsonl or .parquet "
-            "file with a field 'text'."
+            f"corpus {corpus!r}: expected {BUILT_IN}, {', '.join(NAMED)}, or the path of a .jsonl or "
+            ".parquet file with a field 'text'."
         )
     return _from_file(path)
 

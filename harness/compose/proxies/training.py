@@ -45,15 +45,20 @@ def evaluate(
     Raises WrongUsage for an unknown task, preset or token, PrimitiveRefused for a mechanism that is not
     admitted, HarnessError where a primitive is not the one that the request names.
     """
+    alphabet = _alphabet(request, candidates.resolve())
+    return train(request, preset_of(request.task, request.preset), alphabet, checkpoints)
+
+
+def train(
+    request: ProxyRequest, preset: Preset, alphabet: Alphabet, checkpoints: Path | None = None
+) -> ProxyResult:
+    """`evaluate` with a preset of one's own in place of the one that the request names."""
     if request.steps < 1:
         raise ValueError(f"steps: expected one or more, got {request.steps}")
-    alphabet = _alphabet(request, candidates.resolve())
-    preset = preset_of(request.task, request.preset)
-    with _one_thread():
+    with one_thread():
         started = time.process_time()
         training = _Training.begin(request, preset, alphabet)
-        kept = None if checkpoints is None else Checkpoints(checkpoints)
-        result = training.run(kept)
+        result = training.run(None if checkpoints is None else Checkpoints(checkpoints))
         return replace(result, cpu_seconds=time.process_time() - started)
 
 
@@ -112,7 +117,7 @@ class _Training:
     def _step(self) -> None:
         done = self.progress
         loss = self._loss(self.data.train(done.steps, self.preset.batch))
-        value = float(loss)
+        value = loss.item()
         if math.isfinite(value):
             loss.backward()
             self.optimizer.step(done.steps)
@@ -182,7 +187,7 @@ def _resolved(tokens: tuple[str, ...], candidates: Path) -> Alphabet:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One PyTorch thread, so that sums have one order, and denormals as zero: they cost a hundred cycles."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

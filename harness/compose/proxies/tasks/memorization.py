@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.compose.proxies.philox import generator
 from harness.compose.proxies.tasks.contract import IGNORE, Draw, Examples, Readout
-from verify.seeds import derive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,10 @@ class Memorization:
         return 1.0 / self.pairs
 
     def sample(self, draw: Draw) -> Examples:
-        values = _generator(derive(draw.world, "map")).permutation(self.pairs) + self.pairs
+        values = generator(draw.world, "map").permutation(self.pairs) + self.pairs
         keys = draw.rng.integers(0, self.pairs, (draw.count, self.length // 2))
         ids = np.full((draw.count, self.length), 2 * self.pairs)
         targets = np.full((draw.count, self.length), IGNORE)
         ids[:, ::2] = keys
         targets[:, 1::2] = values[keys]
         return Examples(ids=ids, targets=targets)
-
-
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=seed))
