@@ -11,8 +11,8 @@ from harness.compose.proxies.request import ProxyRequest, ProxyResult
 from harness.errors import HarnessError
 
 
-class ResultCache(Protocol):
-    """Results by request; what was put is found again, also by other processes where it lies on a disk."""
+class KnownResults(Protocol):
+    """Results by request; what was put is found again. `proxies.cache.ResultCache` keeps them on a disk."""
 
     def get(self, request: ProxyRequest) -> ProxyResult | None: ...
 
@@ -44,7 +44,7 @@ class Answer:
 class Evaluations:
     """An engine behind a cache."""
 
-    def __init__(self, engine: Engine, cache: ResultCache) -> None:
+    def __init__(self, engine: Engine, cache: KnownResults) -> None:
         self._engine = engine
         self._cache = cache
 
