@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.compose.engines.protocol import Engine, WorkerDied
@@ -62,17 +62,11 @@ class Evaluations:
             if (result := self._cache.get(request)) is not None
         }
         fresh = self._fresh({k: r for k, r in zip(keys, requests, strict=True) if k not in known})
-        told: set[str] = set()
         for key in keys:
             while key not in known:
                 known.update([next(fresh)])
-            answer = known[key]
-            yield (
-                answer
-                if key not in told
-                else Answer(request=answer.request, result=answer.result, cached=True)
-            )
-            told.add(key)
+            yield known[key]
+            known[key] = replace(known[key], cached=True)  # of equal requests only the first was run
 
     def _fresh(self, missing: dict[str, ProxyRequest]) -> Iterator[tuple[str, Answer]]:
         """(key, answer) of what has to be run, as it comes; those without a result last."""
