@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from harness.compose.accounting import Ledger, ledger
 from harness.compose.composition import Composition
-from harness.compose.engines.cached import ResultCache
+from harness.compose.engines.cached import KnownResults
 from harness.compose.engines.protocol import Engine
 from harness.compose.intervals import Interval
 from harness.compose.limits import Constraint, anything
@@ -85,7 +85,7 @@ class ControlRun:
         study: Study,
         *,
         engine: Engine,
-        cache: ResultCache,
+        cache: KnownResults,
         constraint: Constraint = anything,
         controls: Sequence[str] = CONTROLS,
         seeds: int = SEEDS,
@@ -126,7 +126,7 @@ class _Opener:
 
     runs: Path
     engine: Engine
-    cache: ResultCache
+    cache: KnownResults
     constraint: Constraint
 
     def __call__(self, settings: StudySettings) -> contextlib.AbstractContextManager[Study]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.compose.accounting import ledger
 from harness.compose.composition import Composition
-from harness.compose.engines.cached import Evaluations, ResultCache
+from harness.compose.engines.cached import Evaluations, KnownResults
 from harness.compose.engines.protocol import Engine
 from harness.compose.extras import extra
 from harness.compose.halving import promoted
@@ -49,14 +49,17 @@ def open_study(
     *,
     runs: Path,
     engine: Engine,
-    cache: ResultCache,
+    cache: KnownResults,
     constraint: Constraint = anything,
 ) -> Iterator[Study]:
     """The study that `settings` names, new or as far as it got, in `runs/<study id>`.
 
-    `constraint` is what `settings.limits` says, bound to the primitives' counts. Raises HarnessError where
-    another process has the study, its files are damaged or cannot be written, or they hold another study.
+    `constraint` is what `settings.limits` says, bound to the primitives' counts (`limits.within`). Raises
+    HarnessError where another process has the study, its files are damaged or cannot be written, or they hold
+    another study; ValueError for limits without a constraint, or the reverse.
     """
+    if (settings.limits is None) != (constraint is anything):
+        raise ValueError(f"expected a constraint with limits and none without, got {settings.limits}")
     folder = runs / settings.study_id
     with exclusive(folder), Store(folder / RECORD) as store:
         yield Study(settings, store, Evaluations(engine, cache), constraint)
@@ -125,6 +128,8 @@ class Study:
     def _propose(self, first: int, count: int) -> Iterator[Progress]:
         history = [entry.trial for entry in self.state.entries]
         proposals = self._searcher.propose(first, count, history)
+        if not proposals:
+            return
         self.record("proposed", proposed_body(first, self._screen(first, proposals)))
         for entry in self.state.entries[first:]:
             said = f": {entry.outcome}, {entry.reason}" if entry.outcome else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from harness.compose.engines.protocol import Engine, WorkerDied
@@ -11,8 +11,8 @@ from harness.compose.proxies.request import ProxyRequest, ProxyResult
 from harness.errors import HarnessError
 
 
-class ResultCache(Protocol):
-    """Results by request; what was put is found again, also by other processes where it lies on a disk."""
+class KnownResults(Protocol):
+    """Results by request; what was put is found again. `proxies.cache.ResultCache` keeps them on a disk."""
 
     def get(self, request: ProxyRequest) -> ProxyResult | None: ...
 
@@ -44,7 +44,7 @@ class Answer:
 class Evaluations:
     """An engine behind a cache."""
 
-    def __init__(self, engine: Engine, cache: ResultCache) -> None:
+    def __init__(self, engine: Engine, cache: KnownResults) -> None:
         self._engine = engine
         self._cache = cache
 
@@ -62,17 +62,11 @@ class Evaluations:
             if (result := self._cache.get(request)) is not None
         }
         fresh = self._fresh({k: r for k, r in zip(keys, requests, strict=True) if k not in known})
-        told: set[str] = set()
         for key in keys:
             while key not in known:
                 known.update([next(fresh)])
-            answer = known[key]
-            yield (
-                answer
-                if key not in told
-                else Answer(request=answer.request, result=answer.result, cached=True)
-            )
-            told.add(key)
+            yield known[key]
+            known[key] = replace(known[key], cached=True)  # of equal requests only the first was run
 
     def _fresh(self, missing: dict[str, ProxyRequest]) -> Iterator[tuple[str, Answer]]:
         """(key, answer) of what has to be run, as it comes; those without a result last."""

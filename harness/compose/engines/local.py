@@ -83,7 +83,7 @@ class LocalEngine:
         finally:
             self._retire_busy()
         if lost:
-            raise WorkerDied(_say(lost, requests), sorted(lost))
+            raise WorkerDied(lost, requests)
 
     def _hand_out(self, waiting: deque[tuple[int, int]], requests: Sequence[ProxyRequest]) -> None:
         for worker in self._workers:
@@ -115,14 +115,6 @@ def _try_again(
         waiting.appendleft((position, attempt + 1))
     else:
         lost[position] = sentence
-
-
-def _say(lost: dict[int, str], requests: Sequence[ProxyRequest]) -> str:
-    first = min(lost)
-    return (
-        f"{len(lost)} of {len(requests)} evaluations ended their worker {TRIES} times, first "
-        f"{' '.join(requests[first].tokens)} ({lost[first]})"
-    )
 
 
 class _Worker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -28,9 +28,14 @@ class WorkerDied(Exception):
     `lost` are the positions of the requests without an answer.
     """
 
-    def __init__(self, message: str, lost: Sequence[int]) -> None:
-        super().__init__(message)
-        self.lost = tuple(lost)
+    def __init__(self, lost: Mapping[int, str], requests: Sequence[ProxyRequest]) -> None:
+        """`lost` maps positions in `requests` to how the last worker ended."""
+        first = min(lost)
+        super().__init__(
+            f"{len(lost)} of {len(requests)} evaluations ended their worker {TRIES} times, first "
+            f"{' '.join(requests[first].tokens)} ({lost[first]})"
+        )
+        self.lost = tuple(sorted(lost))
 
 
 class Engine(Protocol):

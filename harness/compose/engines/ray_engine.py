@@ -80,19 +80,14 @@ class RayEngine:
                 except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as death:
                     lost[position] = type(death).__name__
                 except ray.exceptions.RayTaskError as error:
-                    raise error.cause from error
+                    raise (error.cause or error) from error
                 else:
                     yield position, result
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
         if lost:
-            first = min(lost)
-            raise WorkerDied(
-                f"{len(lost)} of {len(requests)} evaluations ended their worker {TRIES} times, first "
-                f"{' '.join(requests[first].tokens)} ({lost[first]})",
-                sorted(lost),
-            )
+            raise WorkerDied(lost, requests)
 
     def _connect(self, workers: int | None) -> None:
         address = os.environ.get("RAY_ADDRESS")

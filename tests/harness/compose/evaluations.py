@@ -132,7 +132,7 @@ class DyingEngine(InProcessEngine):
             if position not in lost:
                 yield position, self._function(one)
         if lost:
-            raise WorkerDied("died 3 times", lost)
+            raise WorkerDied(dict.fromkeys(lost, "exit code -9"), requests)
 
 
 def settings(sampler: str = "random", **changes: Any) -> StudySettings:

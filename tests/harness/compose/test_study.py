@@ -17,6 +17,7 @@ from harness.compose.composition import Composition
 from harness.compose.engines.cached import MemoryCache
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine
+from harness.compose.limits import Limits
 from harness.compose.study import JOURNAL, RECORD, Study, open_study
 from harness.compose.study_settings import StudySettings
 from harness.errors import HarnessError, WrongUsage
@@ -98,6 +99,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from harness.compose.engines.cached import MemoryCache
+from harness.compose.limits import Limits
 from harness.compose.study import open_study
 from tests.harness.compose.evaluations import InProcessEngine, evaluate, settings
 
@@ -202,7 +204,7 @@ def test_repeats_and_what_breaks_a_limit_are_recorded_and_never_evaluated(
     monkeypatch.setattr("harness.compose.study.searcher", lambda *_, **__: Stubborn())
     engine = InProcessEngine()
     with open_study(
-        settings(budget=8),
+        settings(budget=8, limits=Limits(parameters=1)),
         runs=tmp_path,
         engine=engine,
         cache=MemoryCache(),
@@ -219,6 +221,13 @@ def test_repeats_and_what_breaks_a_limit_are_recorded_and_never_evaluated(
         ("duplicate", "the same as #2"),
     ]
     assert (cost.attempted, cost.duplicate, cost.infeasible, cost.evaluations) == (8, 6, 1, 3)
+
+
+def test_limits_take_part_in_a_studys_name_and_cannot_be_forgotten(tmp_path: Path) -> None:
+    limited = settings(limits=Limits(parameters=1))
+    assert limited.study_id != settings().study_id
+    with pytest.raises(ValueError, match="constraint"):
+        finish(limited, tmp_path)
 
 
 def test_a_composition_that_kills_workers_fails_and_the_others_go_on(tmp_path: Path) -> None:
@@ -294,6 +303,12 @@ def test_settings_that_make_no_study_are_refused() -> None:
             settings(**changes)
     with pytest.raises(WrongUsage, match="identities"):
         settings(identities=(("mA", "1"),))
+
+
+def test_a_task_with_a_path_in_it_still_names_one_folder() -> None:
+    assert settings(task="text//data/My Corpus.jsonl").study_id.startswith(
+        "text-data-my-corpus-jsonl-random-s0-"
+    )
 
 
 def test_every_choice_that_matters_gives_the_study_another_name() -> None:
