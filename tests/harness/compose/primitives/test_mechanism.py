@@ -20,7 +20,7 @@ SHAPE = ModelShape(d_model=32, heads=2, kv_heads=1, head_dim=16, ffn=64, vocab=1
 STATEFUL = ("pzbb45xn", "hckg473z", "fmf434a3", "ku46rbz6", "wtyv3474", "6riasqzz", "i5bgm7il", "bzul5eip")
 STATELESS = ("bzjzuodn", "3ataspan", "7pug5cm5")
 QUICK = ("pzbb45xn", "fmf434a3", "wtyv3474", "7pug5cm5")
-"""One of each kind; loading checks the source, which takes half a second, so the others wait for full runs."""
+"""One of each kind. Loading checks the source, which takes half a second: the others wait for full runs."""
 
 
 def each(*tokens: str) -> pytest.MarkDecorator:
