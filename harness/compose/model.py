@@ -11,7 +11,6 @@ from harness.compose.counts import check_evidence
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
 
-INIT_STD = 0.02
 RESIDUAL_OUTPUTS = ("out", "out_proj")
 """How a primitive calls its last matrix, whose result is added to the residual stream."""
 
@@ -81,11 +80,13 @@ class ComposedModel(nn.Module):
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
     def _initialise(self) -> None:
-        """Matrices N(0, 0.02^2); those that add to the residual stream smaller by sqrt(layers), as in GPT-2
-        (whose 2N residual additions are our layers). What is not a matrix of a Linear is the primitive's.
+        """Matrices N(0, 1 / d_model), which at the widths of large models is the usual 0.02^2, and keeps
+        narrow ones from starting with layers that do next to nothing; those that add to the residual stream
+        smaller by sqrt(layers), as in GPT-2, whose 2N additions are our layers. What is not a matrix of a
+        Linear is the primitive's.
         """
-        residual_std = INIT_STD / len(self.layers) ** 0.5
+        std = self.shape.d_model**-0.5
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 last = name.rsplit(".", 1)[-1] in RESIDUAL_OUTPUTS
-                nn.init.normal_(module.weight, std=residual_std if last else INIT_STD)
+                nn.init.normal_(module.weight, std=std / len(self.layers) ** 0.5 if last else std)

@@ -82,11 +82,11 @@ class Mamba2(nn.Module):
     def _gated_norm(self, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """RMSNorm of y silu(z), over each group by itself (mamba-ssm's norm_before_gate=False)."""
         gated = y * F.silu(z)
+        weight = self.norm.weight.to(gated.dtype)
         if self.groups == 1:
-            return self.norm(gated)
+            return F.rms_norm(gated, weight.shape, weight, self.norm.eps)
         by_group = gated.unflatten(-1, (self.groups, -1))
-        normed = F.rms_norm(by_group, by_group.shape[-1:], eps=self.norm.eps).flatten(-2)
-        return normed * self.norm.weight.to(normed.dtype)
+        return F.rms_norm(by_group, by_group.shape[-1:], eps=self.norm.eps).flatten(-2) * weight
 
 
 def _initial_dt_bias(heads: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 @lru_cache(maxsize=32)
 def rope_table(length: int, head_dim: int, theta: float, device: torch.device) -> torch.Tensor:
     """(length, 1, head_dim / 2, 2) float32: cosine and sine of position x theta^(-2i / head_dim) radians."""
-    with torch.inference_mode(mode=False):  # a table made while evaluating serves training later
+    with torch.inference_mode(False):  # a table made while evaluating serves training later
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
         positions = torch.arange(length, dtype=torch.float32, device=device)
         angles = torch.outer(positions, theta**-exponents)[:, None, :]
@@ -26,7 +26,10 @@ def rotate(x: torch.Tensor, theta: float) -> torch.Tensor:
 
     Angles are float32 whatever the dtype: in bfloat16, positions above 256 would not be whole numbers.
     """
-    table = rope_table(x.shape[1], x.shape[3], theta, x.device)
+    # Tables are kept for plain tensors alone: fake ones, and those of a trace, must not outlive it.
+    plain = type(x) is torch.Tensor and not torch.compiler.is_compiling()
+    make = rope_table if plain else rope_table.__wrapped__
+    table = make(x.shape[1], x.shape[3], theta, x.device)
     pairs = x.unflatten(-1, (-1, 2))
     if x.dtype == torch.float32 and x.device.type == "cpu":
         # One product of complex numbers: three times as fast as the four real ones at the widths of searches.

@@ -17,27 +17,38 @@ from tests.harness.compose.primitives.candidates import BIDIRECTIONAL, CANDIDATE
 from verify.rules import RULES
 
 SHAPE = ModelShape(d_model=32, heads=2, kv_heads=1, head_dim=16, ffn=64, vocab=13, ssm_head_dim=32)
-TOKENS = ("pzbb45xn", "hckg473z", "fmf434a3", "ku46rbz6", "wtyv3474", "6riasqzz", "i5bgm7il", "bzul5eip")
+STATEFUL = ("pzbb45xn", "hckg473z", "fmf434a3", "ku46rbz6", "wtyv3474", "6riasqzz", "i5bgm7il", "bzul5eip")
 STATELESS = ("bzjzuodn", "3ataspan", "7pug5cm5")
+QUICK = ("pzbb45xn", "fmf434a3", "wtyv3474", "7pug5cm5")
+"""One of each kind. Loading checks the source, which takes half a second: the others wait for full runs."""
 
 
-@pytest.fixture(scope="module")
-def mechanisms() -> dict[str, MechanismPrimitive]:
-    return {primitive.token: primitive for primitive in admitted(CANDIDATES)}
+def each(*tokens: str) -> pytest.MarkDecorator:
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize(
+        "token", [pytest.param(token, marks=() if token in QUICK else slow) for token in tokens]
+    )
+
+
+def load(token: str) -> MechanismPrimitive:
+    (folder,) = CANDIDATES.glob(f"*/*-{token}")
+    return load_primitive(folder)
 
 
 def model(primitive: MechanismPrimitive, shape: ModelShape = SHAPE, layers: int = 1) -> ComposedModel:
     return ComposedModel(Composition((primitive.token,) * layers), Alphabet(primitives=(primitive,)), shape)
 
 
-def test_every_admitted_causal_candidate_is_found(mechanisms):
-    assert set(mechanisms) >= {*TOKENS, *STATELESS}
-    assert "tdfrenk6" not in mechanisms
+@pytest.mark.slow
+def test_every_admitted_causal_candidate_is_found():
+    found = {primitive.token for primitive in admitted(CANDIDATES)}
+    assert found >= {*STATEFUL, *STATELESS}
+    assert "tdfrenk6" not in found
 
 
-@pytest.mark.parametrize("token", [*TOKENS, *STATELESS])
-def test_it_trains_in_a_model_and_is_causal_there(mechanisms, token):
-    built = model(mechanisms[token], layers=2)
+@each(*STATEFUL, *STATELESS)
+def test_it_trains_in_a_model_and_is_causal_there(token):
+    built = model(load(token), layers=2)
     ids = torch.randint(0, 13, (2, 70), generator=torch.Generator().manual_seed(2))
     built(ids, ids).backward()
     assert all(torch.isfinite(weight.grad).all() for weight in built.parameters())
@@ -48,33 +59,33 @@ def test_it_trains_in_a_model_and_is_causal_there(mechanisms, token):
     assert not torch.allclose(before[:, 40:], after[:, 40:])
 
 
-@pytest.mark.parametrize("token", [*TOKENS, *STATELESS])
-def test_parameters_are_those_of_the_built_layer(mechanisms, token):
-    built = sum(weight.numel() for weight in mechanisms[token].build(SHAPE).parameters())
-    assert mechanisms[token].parameters(SHAPE) == built
+@each(*STATEFUL, *STATELESS)
+def test_parameters_are_those_of_the_built_layer(token):
+    built = sum(weight.numel() for weight in load(token).build(SHAPE).parameters())
+    assert load(token).parameters(SHAPE) == built
 
 
-@pytest.mark.parametrize("token", TOKENS)
-def test_a_state_does_not_grow(mechanisms, token):
-    one, other = (mechanisms[token].state_bytes(SHAPE, length) for length in (1, 10_000))
+@each(*STATEFUL)
+def test_a_state_does_not_grow(token):
+    one, other = (load(token).state_bytes(SHAPE, length) for length in (1, 10_000))
     assert one == other >= 2 * 16 * 16 * 4  # heads, K, V, float32
 
 
-@pytest.mark.parametrize("token", STATELESS)
-def test_without_a_state_what_reaches_later_tokens_is_kept_as_attention_does(mechanisms, token):
-    kept = mechanisms[token].state_bytes(SHAPE, 77)
+@each(*STATELESS)
+def test_without_a_state_what_reaches_later_tokens_is_kept_as_attention_does(token):
+    kept = load(token).state_bytes(SHAPE, 77)
     assert kept == AttentionPrimitive().state_bytes(SHAPE, 77)
 
 
-@pytest.mark.parametrize("token", STATELESS)
-def test_softmax_attention_costs_what_builtin_attention_costs_and_its_elementwise_work(mechanisms, token):
-    found, known = (p.flops(LLAMA, 2048) for p in (mechanisms[token], AttentionPrimitive()))
+@each(*STATELESS)
+def test_softmax_attention_costs_what_builtin_attention_costs_and_its_elementwise_work(token):
+    found, known = (p.flops(LLAMA, 2048) for p in (load(token), AttentionPrimitive()))
     assert known < found < 1.05 * known
 
 
 @pytest.mark.parametrize("length", [64, 500, 833])
-def test_extended_counts_are_those_of_a_run_at_that_length(mechanisms, length):
-    primitive = mechanisms["wtyv3474"]
+def test_extended_counts_are_those_of_a_run_at_that_length(length):
+    primitive = load("wtyv3474")
     sizes = {"H": 2, "K": 16, "V": 16, "T": length}
     projections = 2 * length * 32 * (4 * 32 + 2)  # q, k, v and the output, and a gate per head
     assert primitive.flops(SHAPE, length) == projections + primitive._count(sizes)
