@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -58,7 +59,8 @@ class Checkpoints:
             save_file(dict(tensors), temporary, metadata)
             temporary.replace(path)
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise HarnessError(
                 f"{path}: cannot be written ({error}). Make room, or choose another folder for checkpoints."
             ) from None

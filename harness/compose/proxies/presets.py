@@ -26,7 +26,7 @@ from harness.compose.proxies.tasks import (
     SelectiveCopying,
     Task,
 )
-from harness.compose.proxies.text import BUILT_IN, NAMED, VOCAB, TextData
+from harness.compose.proxies.text import BUILT_IN, NAMED, VOCAB, TextData, fingerprint
 from harness.compose.shape import ModelShape
 from harness.errors import WrongUsage
 
@@ -52,6 +52,10 @@ class TaskProxy:
     def vocab(self) -> int:
         return self.task.vocab
 
+    def identities(self) -> Mapping[str, str]:
+        """Nothing: a task is a function of its preset, whose changes count in RECIPE."""
+        return {}
+
     def data(self, label: str, seed: int) -> Data:
         return TaskData(label=label, seed=seed, task=self.task, stages=self.stages)
 
@@ -63,6 +67,10 @@ class TextProxy:
     corpus: str
     length: int
     vocab: int = VOCAB
+
+    def identities(self) -> Mapping[str, str]:
+        """The hash of the text."""
+        return {f"{TEXT}/{self.corpus}": fingerprint(self.corpus)}
 
     def data(self, label: str, seed: int) -> Data:
         return TextData(corpus=self.corpus, label=label, seed=seed, length=self.length)
@@ -122,12 +130,12 @@ def _shape(width: int, vocab: int, heads: int) -> ModelShape:
     )
 
 
-def _tiny(task: Task, *stages: Stage, rung: int, steps: int, lr: float = 3e-3) -> Preset:
+def _tiny(task: Task, *stages: Stage, rung: int, steps: int, batch: int = 32) -> Preset:
     return Preset(
         proxy=TaskProxy(task=task, stages=stages),
         shape=_shape(32, task.vocab, 2),
-        recipe=Recipe(lr=lr),
-        batch=32,
+        recipe=Recipe(lr=3e-3),
+        batch=batch,
         examples=256,
         every=50,
         rung=rung,
@@ -179,8 +187,8 @@ def _recall(length: int, keys: int, values: int = 24, noise: float = 0.0) -> Rec
     return Recall(length=length, keys=keys, values=values, noise=noise, noise_tokens=16 if noise else 0)
 
 
-def _fuzzy(length: int) -> FuzzyRecall:
-    return FuzzyRecall(length=length, keys=4, values=24, longest=2)
+def _fuzzy(length: int, longest: int = 2) -> FuzzyRecall:
+    return FuzzyRecall(length=length, keys=4, values=24, longest=longest)
 
 
 PRESETS: Mapping[tuple[str, str], Preset] = MappingProxyType(
@@ -217,9 +225,21 @@ PRESETS: Mapping[tuple[str, str], Preset] = MappingProxyType(
             steps=1000,
         ),
         ("noisy-recall", "mad"): _mad(_recall(128, 8, 8, 0.2)),
-        ("fuzzy-recall", "tiny"): _tiny(_fuzzy(32), Stage(until=100, task=_fuzzy(12)), rung=400, steps=500),
+        ("fuzzy-recall", "tiny"): _tiny(
+            _fuzzy(32),
+            Stage(until=60, task=_fuzzy(8, 1)),
+            Stage(until=120, task=_fuzzy(16, 1)),
+            Stage(until=250, task=_fuzzy(16)),
+            rung=500,
+            steps=600,
+        ),
         ("fuzzy-recall", "small"): _small(
-            _fuzzy(64), Stage(until=200, task=_fuzzy(16)), rung=600, steps=1000
+            _fuzzy(64),
+            Stage(until=100, task=_fuzzy(8, 1)),
+            Stage(until=200, task=_fuzzy(16, 1)),
+            Stage(until=400, task=_fuzzy(32)),
+            rung=700,
+            steps=1000,
         ),
         ("fuzzy-recall", "mad"): _mad(FuzzyRecall(length=128, keys=7, values=8, longest=3)),
         ("selective-copying", "tiny"): _tiny(
@@ -229,7 +249,7 @@ PRESETS: Mapping[tuple[str, str], Preset] = MappingProxyType(
             SelectiveCopying(length=64, tokens=14, copied=8), rung=600, steps=1000
         ),
         ("selective-copying", "mad"): _mad(SelectiveCopying(length=256, tokens=14, copied=16)),
-        ("compression", "tiny"): _tiny(Compression(length=8, tokens=8), rung=400, steps=500),
+        ("compression", "tiny"): _tiny(Compression(length=8, tokens=8), rung=300, steps=500, batch=64),
         ("compression", "small"): _small(Compression(length=16, tokens=15), rung=600, steps=1000),
         ("compression", "mad"): _mad(Compression(length=32, tokens=15)),
         ("memorization", "tiny"): _tiny(Memorization(length=16, pairs=64), rung=100, steps=150),

@@ -120,7 +120,7 @@ def sections(texts: Iterable[str]) -> list[str]:
     found = []
     for text in texts:
         for section in _HEADING.split(text):
-            fresh = [paragraph for paragraph in section.split("\n\n") if paragraph.strip()]
+            fresh = [paragraph for part in section.split("\n\n") if (paragraph := part.strip("\n"))]
             fresh = [paragraph for paragraph in dict.fromkeys(fresh) if paragraph not in seen]
             seen.update(fresh)
             if fresh:
@@ -141,6 +141,7 @@ def split_by_content(texts: Sequence[str]) -> Mapping[Purpose, NDArray[np.uint8]
     }
 
 
+@lru_cache(maxsize=4)
 def fingerprint(corpus: str) -> str:
     """SHA-256 over all streams: what results on this corpus hang on."""
     digest = hashlib.sha256()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +20,10 @@ from harness.compose.primitives.alphabet import Alphabet, resolve
 from harness.compose.proxies.checkpoints import Checkpoints, Progress
 from harness.compose.proxies.data import Batch, Data
 from harness.compose.proxies.optimizer import FlatAdamW
-from harness.compose.proxies.presets import Preset, preset_of
+from harness.compose.proxies.presets import TEXT, Preset, preset_of
 from harness.compose.proxies.readout import LastStateDecoder, ProxyModel
 from harness.compose.proxies.request import CurvePoint, ProxyRequest, ProxyResult
+from harness.compose.proxies.text import BUILT_IN
 from harness.errors import HarnessError
 from verify.seeds import derive
 
@@ -166,19 +167,32 @@ class _Training:
         )
 
 
+def identities_of(
+    tokens: Sequence[str], task: str, preset: str, *, candidates: Path = CANDIDATES
+) -> dict[str, str]:
+    """What a request must name: the identity of each token and, for text, that of the corpus.
+
+    Raises as `evaluate` does.
+    """
+    alphabet = _resolved(tuple(sorted(set(tokens))), candidates.resolve())
+    return {**alphabet.identities(tokens), **preset_of(task, preset).proxy.identities()}
+
+
 def _alphabet(request: ProxyRequest, candidates: Path) -> Alphabet:
-    """The request's primitives, checked to be those that its identities name."""
-    alphabet = _resolved(tuple(sorted(set(request.tokens))), candidates)
-    found = dict(alphabet.identities(request.tokens))
-    if found != dict(request.identities):
-        wrong = sorted({*found, *request.identities}, key=str)
-        differing = [token for token in wrong if found.get(token) != request.identities.get(token)]
-        token = differing[0]
-        raise HarnessError(
-            f"primitive {token}: expected the identity {request.identities.get(token)}, got "
-            f"{found.get(token)}. Its source changed since the request was made: start the search again."
-        )
-    return alphabet
+    """The request's primitives; they and its corpus are checked to be those that its identities name.
+
+    The corpus that every Python brings along need not be named.
+    """
+    found = identities_of(request.tokens, request.task, request.preset, candidates=candidates)
+    optional = {f"{TEXT}/{BUILT_IN}"} - set(request.identities)
+    for name in sorted({*found, *request.identities} - optional):
+        if found.get(name) != request.identities.get(name):
+            raise HarnessError(
+                f"{name}: expected the identity {request.identities.get(name)}, as the request says, got "
+                f"{found.get(name)}. Its source changed since, or the request was not made for these tokens: "
+                "start the search again."
+            )
+    return _resolved(tuple(sorted(set(request.tokens))), candidates)
 
 
 @lru_cache(maxsize=256)

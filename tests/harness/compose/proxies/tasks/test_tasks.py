@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def fuzzy_answers(task: FuzzyRecall, ids: Sequence[int]) -> list[int]:
             words.append((kind, []))
         words[-1][1].append(at)
     answers, known = [IGNORE] * len(ids), {}
-    for (kind, key), (_, value) in zip(words, words[1:], strict=False):
+    for (kind, key), (_, value) in pairwise(words):
         if kind == 0:
             name = tuple(ids[at] for at in key)
             if name in known:
