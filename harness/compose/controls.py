@@ -58,7 +58,7 @@ class Statement:
         return "yes" if self.difference.mean > 0 else "no"
 
     def __str__(self) -> str:
-        return f"{self.searcher} beats {self.control}: {self.beats}, difference {self.difference}"
+        return f"{self.searcher} beats {self.control}: {self.beats}, difference {self.difference.signed()}"
 
     def to_json(self) -> dict[str, Any]:
         return {

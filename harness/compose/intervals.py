@@ -36,6 +36,10 @@ class Interval:
         return asdict(self)
 
     def __str__(self) -> str:
+        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+    def signed(self) -> str:
+        """For differences: with the sign, also where it is plus."""
         return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 

@@ -7,6 +7,7 @@ dies. Ray tells workers where this process imports from; what a node lacks there
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,9 @@ from harness.errors import HarnessError
 
 _MEMORY = 80 * 2**20
 """Bytes of a local object store: Ray's least. Requests and results are a few kilobytes."""
+
+_PATIENCE = 5.0
+"""Seconds to wait for a cluster to accept a connection."""
 
 
 class RayEngine:
@@ -93,21 +97,33 @@ class RayEngine:
         address = os.environ.get("RAY_ADDRESS")
         # A laptop's run reports to nobody, and progress lines on stderr are ours.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        local: dict[str, Any] = {"num_cpus": workers or os.cpu_count() or 1, "object_store_memory": _MEMORY}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
-            self._ray.init(
-                address=address or "local",
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                **({} if address else local),
-            )
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-            where = f"the Ray cluster at {address}" if address else "a local Ray cluster"
+            if address:
+                _check_reachable(address)
+                self._ray.init(address=address, **quiet)
+            else:
+                processors = workers or os.cpu_count() or 1
+                self._ray.init(
+                    address="local",
+                    num_cpus=processors,
+                    object_store_memory=_MEMORY,
+                    include_dashboard=False,
+                    **quiet,
+                )
+        except (OSError, RuntimeError, ValueError) as error:
+            where = f"the Ray cluster of RAY_ADDRESS={address}" if address else "a local Ray cluster"
             raise HarnessError(
                 f"expected {where}, got {' '.join(str(error).split())}. Set RAY_ADDRESS to one that runs, "
-                "or use the local engine."
+                "unset it, or use the local engine."
             ) from None
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray itself tries for minutes before it says so."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _call(call: Call, request: ProxyRequest) -> ProxyResult:

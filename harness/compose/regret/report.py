@@ -55,7 +55,7 @@ def sentence(regret: Regret) -> str:
     difference = regret.versus_random
     assert difference is not None
     beats = "not shown" if not difference.excludes_zero else "yes" if difference.mean < 0 else "no"
-    return f"{regret.sampler} beats random: {beats}, difference of regrets {difference}"
+    return f"{regret.sampler} beats random: {beats}, difference of regrets {difference.signed()}"
 
 
 def _best(table: ScoreTable) -> Table:
@@ -76,7 +76,7 @@ def _regrets(regrets: Sequence[Regret]) -> Table:
     for column in ("searcher", "evaluations", "replays", "regret", "minus random's"):
         shown.add_column(column, justify="left" if column == "searcher" else "right")
     for regret in regrets:
-        versus = "" if regret.versus_random is None else str(regret.versus_random)
+        versus = "" if regret.versus_random is None else regret.versus_random.signed()
         shown.add_row(
             regret.sampler, str(regret.evaluations), str(len(regret.regrets)), str(regret.interval), versus
         )

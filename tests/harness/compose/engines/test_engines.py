@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -91,3 +92,14 @@ def test_a_machine_without_ray_is_told_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(HarnessError, match=r"pip install 'aira-harness\[ray\]'"):
         RayEngine(evaluations.evaluate)
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets it, and it refuses
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr("ray.is_initialized", lambda: False)
+        with pytest.raises(HarnessError, match=f"RAY_ADDRESS={address}.*refused"):
+            RayEngine(evaluations.evaluate)
