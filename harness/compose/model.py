@@ -31,14 +31,21 @@ class ComposedModel(nn.Module):
     """Token ids (B, T) -> logits (B, T, vocab), or a loss where targets are given.
 
     Names in `state_dict`: `embedding.weight`, `layers.<i>.norm.weight`, `layers.<i>.mixer.*`, `norm.weight`,
-    and `head.weight` unless tied. The weights are a function of composition, shape and `seed`. Raises
+    and `head.weight` unless tied. The weights are a function of composition, shape, `seed` and `std`. Raises
     WrongUsage for a token that the alphabet lacks, ValueError for sizes that a primitive cannot have, and,
     but on the meta device, PrimitiveRefused for mechanisms that no device has timed in a model above 100M.
     """
 
     def __init__(
-        self, composition: Composition, alphabet: Alphabet, shape: ModelShape, *, seed: int = 0
+        self,
+        composition: Composition,
+        alphabet: Alphabet,
+        shape: ModelShape,
+        *,
+        seed: int = 0,
+        std: float | None = None,
     ) -> None:
+        """`std` is that of matrices at the start; None takes d_model^-0.5."""
         super().__init__()
         if torch.get_default_device().type != "meta":
             check_evidence(composition, alphabet, shape)
@@ -51,7 +58,7 @@ class ComposedModel(nn.Module):
             )
             self.norm = nn.RMSNorm(shape.d_model, eps=shape.norm_eps)
             self.head = None if shape.tied else nn.Linear(shape.d_model, shape.vocab, bias=False)
-            self._initialise()
+            self._initialise(shape.d_model**-0.5 if std is None else std)
 
     def forward(
         self, ids: torch.Tensor, targets: torch.Tensor | None = None, mask: torch.Tensor | None = None
@@ -79,13 +86,12 @@ class ComposedModel(nn.Module):
         """(..., d_model) -> (..., vocab)."""
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
-    def _initialise(self) -> None:
-        """Matrices N(0, 1 / d_model), which at the widths of large models is the usual 0.02^2, and keeps
-        narrow ones from starting with layers that do next to nothing; those that add to the residual stream
+    def _initialise(self, std: float) -> None:
+        """Matrices N(0, std^2). With 1 / d_model that is the usual 0.02^2 at the widths of large models, and
+        keeps narrow ones from starting with layers that do next to nothing. Those that add to the residual stream
         smaller by sqrt(layers), as in GPT-2, whose 2N additions are our layers. What is not a matrix of a
         Linear is the primitive's.
         """
-        std = self.shape.d_model**-0.5
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 last = name.rsplit(".", 1)[-1] in RESIDUAL_OUTPUTS
