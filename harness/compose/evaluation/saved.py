@@ -155,13 +155,14 @@ def _read_weights(path: Path, expected: str) -> dict[str, torch.Tensor]:
                 f"{path}: expected the SHA-256 {_short(expected)} of its description, got {_short(found)}. "
                 "The file is damaged or another's: copy both files again."
             )
-        return load(data)
+        tensors: dict[str, torch.Tensor] = load(data)
     except OSError as error:
         raise SavedModelRefused(
             f"{path}: expected weights, got {error.strerror}. Copy the file again."
         ) from None
     except SafetensorError as error:
         raise SavedModelRefused(f"{path}: expected weights, got {error}. Train the model again.") from None
+    return tensors
 
 
 def _short(identity: str) -> str:
