@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.compose.composition import ATTENTION, MLP, parse
+from harness.compose.corpus import corpus_hash, python_version
 from harness.compose.counts import parameters
 from harness.compose.evaluation.baseline import alternating, equal_shape
 from harness.compose.evaluation.byte_codec import VOCAB
 from harness.compose.evaluation.checkpoint import write_atomically
 from harness.compose.evaluation.comparison import Contender, table, to_json
-from harness.compose.evaluation.corpus import corpus_hash, python_version
 from harness.compose.evaluation.pretrain import Point, Recipe
 from harness.compose.evaluation.saved import is_saved_model, load_model, read_description
 from harness.compose.evaluation.training_runs import TrainingRun, trained

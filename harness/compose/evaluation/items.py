@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.chance import generator, pick
-from harness.compose.evaluation.corpus import Section, sections
+from harness.compose.corpus import Section, sections
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -42,7 +42,7 @@ def held_out_sections(**_: object) -> DatasetDict:
 
     lm-eval hands over its own metadata, which changes nothing.
     """
-    return _dataset([asdict(section) for section in sections("held_out")])
+    return _dataset([asdict(section) for section in sections("final")])
 
 
 def continuations(**_: object) -> DatasetDict:
@@ -52,7 +52,7 @@ def continuations(**_: object) -> DatasetDict:
 
 @cache
 def _built_in_items() -> tuple[Item, ...]:
-    return tuple(make_items(sections("held_out")))
+    return tuple(make_items(sections("final")))
 
 
 def make_items(texts: Sequence[Section], *, seed: int = 0) -> list[Item]:

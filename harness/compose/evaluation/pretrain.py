@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from harness.compose.corpus import corpus_hash, python_version, sections
 from harness.compose.evaluation.byte_codec import START, encode
 from harness.compose.evaluation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from harness.compose.evaluation.corpus import corpus_hash, python_version, sections
 from harness.errors import HarnessError, WrongUsage
 from verify.seeds import derive
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.compose.composition import Composition
-from harness.compose.evaluation.corpus import corpus_hash
+from harness.compose.corpus import corpus_hash
 from harness.compose.evaluation.pretrain import Point, Recipe, pretrain
 from harness.compose.evaluation.saved import is_saved_model, load_model, save_model
 from harness.compose.model import ComposedModel

@@ -6,27 +6,15 @@ because whatever else the machine does hits both.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
 import torch
 
 from harness.compose.composition import Composition, parse
-from harness.compose.primitives.alphabet import Alphabet, admitted, resolve
-from harness.compose.proxies.optimizer import FlatAdamW
-from harness.compose.proxies.presets import Preset, TaskProxy, preset_of
+from harness.compose.primitives.alphabet import Alphabet, resolve
+from harness.compose.proxies.presets import Preset, TaskProxy
 from harness.compose.proxies.request import ProxyRequest
 from harness.compose.proxies.splits import ExampleSource
 from harness.compose.proxies.straightforward import StraightforwardModel, StraightforwardTraining
-from harness.compose.proxies.tasks import Recall
-from harness.compose.proxies.training import CANDIDATES, build, one_thread, step_time, train
+from harness.compose.proxies.training import CANDIDATES, build, step_time
 
 TASK = "in-context-recall"
 REFERENCE = "mA M " * 8

@@ -5,22 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from harness.compose.corpus import cut
 from harness.compose.proxies.data import Batch
 from harness.compose.proxies.philox import generator
 from harness.compose.proxies.request import Split
-from harness.compose.proxies.splits import BUCKETS, Purpose
+from harness.compose.proxies.splits import Purpose
 from harness.compose.proxies.tasks.contract import Readout
 from harness.errors import HarnessError, WrongUsage
 
@@ -34,13 +34,6 @@ NAMED: Mapping[str, tuple[str, str, str]] = {
 """Public sets: where they are, which part is read, and which field holds the text."""
 NAMED_CHARACTERS = 20_000_000
 """So much of a public set is read, from its beginning."""
-_OF_PURPOSE: Mapping[Purpose, range] = {
-    "train": range(13),
-    "search": range(13, 14),
-    "selection": range(14, 15),
-    "final": range(15, 16),
-}
-_HEADING = re.compile(r"\n(?=[^\n]+\n(?:={3,}|-{3,}|\*{3,})\n)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +85,19 @@ def streams(corpus: str) -> Mapping[Purpose, NDArray[np.uint8]]:
     path of a .jsonl or .parquet file with a field `text`. Raises WrongUsage for another name, HarnessError
     where the text cannot be read.
     """
-    return split_by_content(sections(documents(corpus)))
+    found = list(cut(named(corpus)))
+    return {
+        purpose: np.frombuffer(
+            "\n\n".join(section.text for section in found if section.part == purpose).encode(), dtype=np.uint8
+        )
+        for purpose in get_args(Purpose)
+    }
 
 
 def documents(corpus: str) -> Iterator[str]:
     """The texts of a corpus, in order."""
     if corpus == BUILT_IN:
-        topics: Mapping[str, str] = importlib.import_module("pydoc_data.topics").topics
-        return iter([topics[name] for name in sorted(topics)])
+        return iter([text for _, text in sorted(topics().items())])
     if corpus in NAMED:
         return _bounded(_published(corpus))
     path = Path(corpus)
@@ -111,34 +109,17 @@ def documents(corpus: str) -> Iterator[str]:
     return _from_file(path)
 
 
-def sections(texts: Iterable[str]) -> list[str]:
-    """Documents cut at underlined headings, and every paragraph only where it stands first.
+def named(corpus: str) -> Mapping[str, str]:
+    """The texts of a corpus by names that do not hang on their order: topics, or what the texts hash to."""
+    if corpus == BUILT_IN:
+        return topics()
+    return {hashlib.sha256(text.encode()).hexdigest(): text for text in documents(corpus)}
 
-    Text that two documents share would otherwise be both learned and asked.
-    """
-    seen: set[str] = set()
-    found = []
-    for text in texts:
-        for section in _HEADING.split(text):
-            fresh = [paragraph for part in section.split("\n\n") if (paragraph := part.strip("\n"))]
-            fresh = [paragraph for paragraph in dict.fromkeys(fresh) if paragraph not in seen]
-            seen.update(fresh)
-            if fresh:
-                found.append("\n\n".join(fresh))
+
+def topics() -> Mapping[str, str]:
+    """The language reference that every Python brings along."""
+    found: Mapping[str, str] = importlib.import_module("pydoc_data.topics").topics
     return found
-
-
-def split_by_content(texts: Sequence[str]) -> Mapping[Purpose, NDArray[np.uint8]]:
-    """Each section to the purpose that its own hash names, wherever it stands: 13 of 16 are training's."""
-    found: dict[Purpose, list[str]] = {purpose: [] for purpose in _OF_PURPOSE}
-    for text in texts:
-        bucket = hashlib.sha256(text.encode()).digest()[0] % BUCKETS
-        for purpose, own in _OF_PURPOSE.items():
-            if bucket in own:
-                found[purpose].append(text)
-    return {
-        purpose: np.frombuffer("\n\n".join(own).encode(), dtype=np.uint8) for purpose, own in found.items()
-    }
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.endings import guarded, results_console
 from harness.compose.engines.cached import Evaluations
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine
@@ -30,6 +29,7 @@ from harness.compose.regret.replay import EVALUATIONS, REPLAYS, SAMPLERS, WIDTH,
 from harness.compose.regret.report import print_report, to_json
 from harness.compose.regret.table import measure
 from harness.compose.study_settings import StudySettings
+from harness.endings import guarded, results_console
 from harness.errors import WrongUsage
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -17,8 +17,13 @@ from verify.judge.verdict import Depth, Verdict
 CASE = "T=65 K=7 V=5 float32"
 EXAMPLES = [
     {
-        "rule": "GRD-MISMATCH", "result": "d_k", "case": case,
-        "index": [0, 1], "expected": 0.5, "got": got, "ratio": ratio,
+        "rule": "GRD-MISMATCH",
+        "result": "d_k",
+        "case": case,
+        "index": [0, 1],
+        "expected": 0.5,
+        "got": got,
+        "ratio": ratio,
     }
     for case, got, ratio in (
         ("B=1 T=65 H=2 K=7 V=5, float32", 0.75, 9.0),

@@ -1,6 +1,6 @@
 """Linear attention with one learned decay per head: a small honest mechanism outside every family.
 
-    S_t = exp(a) S_{t-1} + k_t v_t^T,    o_t = q_t^T S_t.   O(T K V) time, O(K V) state per head.
+S_t = exp(a) S_{t-1} + k_t v_t^T,    o_t = q_t^T S_t.   O(T K V) time, O(K V) state per head.
 """
 
 import torch
@@ -48,8 +48,20 @@ def parallel(q, k, v, a, *, state):
 
 @triton.jit
 def _forward_kernel(
-    q_ptr, k_ptr, v_ptr, a_ptr, initial_ptr, states_ptr, o_ptr, final_ptr, T, H,
-    K: tl.constexpr, V: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    q_ptr,
+    k_ptr,
+    v_ptr,
+    a_ptr,
+    initial_ptr,
+    states_ptr,
+    o_ptr,
+    final_ptr,
+    T,
+    H,
+    K: tl.constexpr,
+    V: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H,): the recurrence of one head; keeps the state before every token."""
     i_bh = tl.program_id(0)
@@ -75,9 +87,24 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    q_ptr, k_ptr, v_ptr, a_ptr, states_ptr, d_o_ptr, d_final_ptr,
-    d_q_ptr, d_k_ptr, d_v_ptr, d_a_ptr, d_initial_ptr,
-    T, H, K: tl.constexpr, V: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    q_ptr,
+    k_ptr,
+    v_ptr,
+    a_ptr,
+    states_ptr,
+    d_o_ptr,
+    d_final_ptr,
+    d_q_ptr,
+    d_k_ptr,
+    d_v_ptr,
+    d_a_ptr,
+    d_initial_ptr,
+    T,
+    H,
+    K: tl.constexpr,
+    V: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_V: tl.constexpr,
 ):
     """Grid (B * H,): `_forward_kernel` in reverse; d_a_ptr (B, H) holds one sequence's part each."""
     i_bh = tl.program_id(0)
@@ -131,8 +158,21 @@ def forward(q, k, v, a, *, state, tuning):
     output = torch.empty((B, T, H, V), dtype=q.dtype, device=q.device)
     final = torch.empty((B, H, K, V), dtype=torch.float32, device=q.device)
     _forward_kernel[(B * H,)](
-        q, k, v, a, initial, states, output, final, T, H, K=K, V=V, BLOCK_K=triton.next_power_of_2(K),
-        BLOCK_V=triton.next_power_of_2(V), num_warps=tuning["num_warps"],
+        q,
+        k,
+        v,
+        a,
+        initial,
+        states,
+        output,
+        final,
+        T,
+        H,
+        K=K,
+        V=V,
+        BLOCK_K=triton.next_power_of_2(K),
+        BLOCK_V=triton.next_power_of_2(V),
+        num_warps=tuning["num_warps"],
     )
     return output, (final,), (q, k, v, a, states)
 
@@ -146,8 +186,25 @@ def backward(residuals, d_output, d_state, *, needs, tuning):
     d_initial = torch.empty_like(d_final)
     d_a_parts = torch.empty((B, H), dtype=torch.float32, device=q.device)
     _backward_kernel[(B * H,)](
-        q, k, v, a, states, d_output, d_final, d_q, d_k, d_v, d_a_parts, d_initial, T, H, K=K, V=V,
-        BLOCK_K=triton.next_power_of_2(K), BLOCK_V=triton.next_power_of_2(V), num_warps=tuning["num_warps"],
+        q,
+        k,
+        v,
+        a,
+        states,
+        d_output,
+        d_final,
+        d_q,
+        d_k,
+        d_v,
+        d_a_parts,
+        d_initial,
+        T,
+        H,
+        K=K,
+        V=V,
+        BLOCK_K=triton.next_power_of_2(K),
+        BLOCK_V=triton.next_power_of_2(V),
+        num_warps=tuning["num_warps"],
     )
     if not needs[3]:
         return d_q, d_k, d_v, None, d_initial

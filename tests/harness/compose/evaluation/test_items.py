@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from harness.compose.evaluation.corpus import Section, sections
+from harness.compose.corpus import Section, sections
 from harness.compose.evaluation.items import CHOICES, CONTEXT, CONTINUATION, Item, make_items
 
-HELD_OUT = sections("held_out")
+HELD_OUT = sections("final")
 TEXTS = {section.name: section.text for section in HELD_OUT}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.compose.corpus import sections
 from harness.compose.evaluation.byte_codec import START
-from harness.compose.evaluation.corpus import sections
 from harness.compose.evaluation.items import make_items
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluation.scripted import Bigram, Counter
@@ -131,7 +131,7 @@ def score(evaluation: Evaluation, metric: str) -> Score:
 def test_bits_per_byte_are_those_of_the_held_out_sections(bigram: tuple[Bigram, Evaluation]) -> None:
     model, evaluation = bigram
     found = score(evaluation, "bits_per_byte")
-    texts = [section.text for section in sections("held_out")]
+    texts = [section.text for section in sections("final")]
     bits = [-by_hand(model, "", text) / math.log(2) for text in texts]
     size = sum(len(text.encode()) for text in texts)
     assert found.estimate.value == pytest.approx(sum(bits) / size)
@@ -147,7 +147,7 @@ def test_accuracy_is_that_of_the_likeliest_choice_with_the_standard_error_of_a_m
     model, evaluation = bigram
     found = score(evaluation, "acc")
     right = []
-    for item in make_items(sections("held_out")):
+    for item in make_items(sections("final")):
         likelihoods = [by_hand(model, item.context, choice) for choice in item.choices]
         right.append(float(likelihoods.index(max(likelihoods)) == item.answer))
     assert found.per_item == tuple((value, 1.0) for value in right)

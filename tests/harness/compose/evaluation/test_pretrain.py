@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.compose.corpus import sections
 from harness.compose.evaluation.byte_codec import START, decode
-from harness.compose.evaluation.corpus import sections
 from harness.compose.evaluation.pretrain import (
     Point,
     Recipe,

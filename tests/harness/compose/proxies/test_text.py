@@ -13,8 +13,6 @@ from harness.compose.proxies.text import (
     TextData,
     documents,
     fingerprint,
-    sections,
-    split_by_content,
     streams,
 )
 from harness.compose.proxies.training import evaluate
@@ -38,16 +36,14 @@ def test_every_purpose_has_text_and_training_has_most() -> None:
     assert sum(sizes.values()) > 0.7 * sum(len(text) for text in documents(BUILT_IN))
 
 
-def test_a_sections_purpose_does_not_hang_on_where_it_stands() -> None:
-    texts = [f"section {i} says {i * i}" for i in range(200)]
-    one, other = split_by_content(texts), split_by_content(texts[::-1])
+def test_where_text_belongs_does_not_hang_on_where_it_stands(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": f"section {i} says {i * i}"}) + "\n" for i in range(200)]
+    (tmp_path / "one.jsonl").write_text("".join(rows))
+    (tmp_path / "other.jsonl").write_text("".join(rows[::-1]))
+    one, other = (streams(str(tmp_path / name)) for name in ("one.jsonl", "other.jsonl"))
     for purpose, stream in one.items():
-        assert sorted(stream.tobytes().split(b"\n\n")) == sorted(other[purpose].tobytes().split(b"\n\n"))
-
-
-def test_sections_are_cut_at_headings_and_repeat_nothing() -> None:
-    texts = ["Title\n=====\n\nfirst\n\nshared\nNext\n****\n\nsecond", "shared\n\nthird"]
-    assert sections(texts) == ["Title\n=====\n\nfirst\n\nshared", "Next\n****\n\nsecond", "third"]
+        assert len(stream) > 0
+        assert stream.tobytes() == other[purpose].tobytes()
 
 
 def test_targets_are_the_bytes_that_follow() -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pydoc_data.topics import topics
 from typing import Literal
 
-Part = Literal["train", "held_out"]
+Part = Literal["train", "search", "selection", "final"]
+"""What text is for: learning, comparing, re-testing, and the last word (which lm-eval's tasks are made of)."""
 
 _HEADING = re.compile(r"^(?=[^\n]*\S[^\n]*\n(?:\*{3,}|={3,}|-{3,}|~{3,}|\"{3,}|\^{3,})$)", re.MULTILINE)
-_HELD_OUT = 5
-"""One section in this many is held out."""
+_FINAL, _OTHERS = 5, 16
+"""One section in five is final; of the rest one in sixteen each is for search and selection."""
 _SHORTEST = 200
 """Sections of fewer characters, what is left of quotations, are dropped."""
 
@@ -36,7 +37,10 @@ class Section:
     def part(self) -> Part:
         """Where it belongs, by a hash of its name: the same under every Python that has the section."""
         digest = hashlib.sha256(self.name.encode()).digest()
-        return "held_out" if digest[0] % _HELD_OUT == 0 else "train"
+        if digest[0] % _FINAL == 0:
+            return "final"
+        others: dict[int, Part] = {0: "search", 1: "selection"}
+        return others.get(digest[1] % _OTHERS, "train")
 
 
 @cache
@@ -62,11 +66,13 @@ def python_version() -> str:
 
 @cache
 def _all_sections() -> tuple[Section, ...]:
-    return tuple(section for section in _unique(topics) if len(section.text) >= _SHORTEST)
+    return tuple(section for section in cut(topics) if len(section.text) >= _SHORTEST)
 
 
-def _unique(documents: dict[str, str]) -> Iterator[Section]:
-    """Sections of all documents, each without the paragraphs that an earlier one has."""
+def cut(documents: Mapping[str, str]) -> Iterator[Section]:
+    """Sections of documents by name, in order of the names, each without the paragraphs that an earlier one
+    has, whatever its line breaks.
+    """
     seen: set[str] = set()
     for topic in sorted(documents):
         for section in _HEADING.split(documents[topic]):
