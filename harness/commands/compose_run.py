@@ -127,6 +127,7 @@ def settings_of(request: ComposeRequest, alphabet: Alphabet, preset: Preset) -> 
         rungs=rungs,
         transition=preset.rung,
         limits=request.limits,
+        data=tuple(sorted(preset.proxy.identities().items())),
     )
 
 
@@ -141,12 +142,14 @@ def default_rungs(preset: Preset) -> tuple[Rung, ...]:
 
 def plan_of(request: ComposeRequest) -> Plan:
     """What follows the search: the other tasks, each for as many steps as its preset says."""
-    others = [
-        OtherTask(task=name, preset=request.preset, steps=preset_of(name, request.preset).steps)
-        for name in request.others
-        if name != request.task
-    ]
-    return Plan(others=tuple(others))
+    names = [name for name in request.others if name != request.task]
+    return Plan(others=tuple(_other(name, request.preset) for name in names))
+
+
+def _other(task: str, name: str) -> OtherTask:
+    preset = preset_of(task, name)
+    data = tuple(sorted(preset.proxy.identities().items()))
+    return OtherTask(task=task, preset=name, steps=preset.steps, data=data)
 
 
 def _limited(limits: Limits | None, alphabet: Alphabet, preset: Preset) -> Constraint:

@@ -17,7 +17,7 @@ from pydoc_data.topics import topics
 from typing import Literal
 
 Part = Literal["train", "search", "selection", "final"]
-"""What text is for: learning, comparing, re-testing, and the last word (which lm-eval's tasks are made of)."""
+"""What text is for: learning, comparing, re-testing, and the last word, which lm-eval's tasks are made of."""
 
 _HEADING = re.compile(r"^(?=[^\n]*\S[^\n]*\n(?:\*{3,}|={3,}|-{3,}|~{3,}|\"{3,}|\^{3,})$)", re.MULTILINE)
 _FINAL, _OTHERS = 5, 16

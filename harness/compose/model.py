@@ -88,9 +88,9 @@ class ComposedModel(nn.Module):
 
     def _initialise(self, std: float) -> None:
         """Matrices N(0, std^2). With 1 / d_model that is the usual 0.02^2 at the widths of large models, and
-        keeps narrow ones from starting with layers that do next to nothing. Those that add to the residual stream
-        smaller by sqrt(layers), as in GPT-2, whose 2N additions are our layers. What is not a matrix of a
-        Linear is the primitive's.
+        keeps narrow ones from starting with layers that do next to nothing. Those that add to the residual
+        stream are smaller by sqrt(layers), as in GPT-2, whose 2N additions are our layers. What is not a
+        matrix of a Linear is the primitive's.
         """
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):

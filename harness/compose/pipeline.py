@@ -24,11 +24,12 @@ BROADENED = "broadened"
 
 @dataclass(frozen=True, kw_only=True)
 class OtherTask:
-    """A task beside the search's own, trained for `steps` steps."""
+    """A task beside the search's own, trained for `steps` steps; `data` is as in `StudySettings`."""
 
     task: str
     preset: str
     steps: int
+    data: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.task}/{self.preset}"
@@ -134,8 +135,10 @@ class Pipeline:
             yield _told(f"{composition.run_length()} on {other}: {said}")
 
     def _request(self, composition: Composition, other: OtherTask) -> ProxyRequest:
-        ours = self.study.settings.request(composition, index=0, steps=other.steps)
-        return replace(ours, task=other.task, preset=other.preset)
+        settings = self.study.settings
+        ours = settings.request(composition, index=0, steps=other.steps)
+        identities = {**settings.identities_of(composition), **dict(other.data)}
+        return replace(ours, task=other.task, preset=other.preset, identities=identities)
 
 
 def finalists_of(study: Study) -> tuple[Finalist, ...]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.compose.aggregate import consensus
 from harness.compose.composition import Composition
 from harness.compose.intervals import Interval, paired, t_interval
 from harness.compose.proxies.request import Split
@@ -54,21 +53,6 @@ class Retested:
             scores=tuple(values["scores"]),
             diverged=values["diverged"],
         )
-
-
-def finalists(study: Study, *, best: int = 3) -> tuple[Composition, ...]:
-    """What deserves a re-test: the `best` trials, then what the top cluster agrees on; each once.
-
-    Raises HarnessError where no trial is complete.
-    """
-    agreed = consensus([entry.trial for entry in study.state.finished()])
-    leading = [entry.composition for entry in study.state.ranked()[:best]]
-    return tuple(dict.fromkeys([*leading, *(one.composition for one in agreed)]))
-
-
-def chosen(results: Sequence[Retested]) -> Retested:
-    """The one with the highest mean; of equal ones the first."""
-    return max(results, key=lambda one: sum(one.scores) / len(one.scores))
 
 
 def retest(study: Study, compositions: Sequence[Composition], *, seeds: int = SEEDS) -> tuple[Retested, ...]:

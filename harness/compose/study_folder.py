@@ -102,6 +102,7 @@ def _settings(values: Mapping[str, Any]) -> StudySettings:
             "alphabet": tuple(fields["alphabet"]),
             "identities": tuple((token, identity) for token, identity in fields["identities"]),
             "rungs": tuple(Rung(**rung) for rung in fields["rungs"]),
+            "data": tuple((name, identity) for name, identity in fields["data"]),
             "limits": None if limits is None else Limits(**limits),
         }
     )

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -26,7 +25,8 @@ Use = Literal["search", "retest", "final"]
 class StudySettings:
     """One search.
 
-    identities: (token, what its results hang on) of each token of the alphabet.
+    identities: (token, what its results hang on) of each token of the alphabet. data: the same of the task's
+    data, where that is not made from the seed alone.
     budget: trials at most, repeats and refused ones among them. max_steps: training steps at most, looked at
     between rounds; steps whose results were known are counted as if they had been run, so that searches that
     share a cache are compared at equal cost.
@@ -51,6 +51,7 @@ class StudySettings:
     max_steps: int | None = None
     sized_for: int | None = None
     limits: Limits | None = None
+    data: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("budget", 1), ("width", 1), ("factor", 2)):
@@ -96,7 +97,7 @@ class StudySettings:
         """
         return ProxyRequest(
             tokens=composition.tokens,
-            identities=_identities(dict(self.identities), composition),
+            identities={**self.identities_of(composition), **dict(self.data)},
             task=self.task,
             preset=self.preset,
             seed=derive(self.seed, "training", use, index),
@@ -104,7 +105,7 @@ class StudySettings:
             split=split,
         )
 
-
-def _identities(known: Mapping[str, str], composition: Composition) -> dict[str, str]:
-    """Only those of the tokens that occur: results do not hang on letters that are not used."""
-    return {token: known[token] for token in sorted(set(composition.tokens))}
+    def identities_of(self, composition: Composition) -> dict[str, str]:
+        """Only those of the tokens that occur: results do not hang on letters that are not used."""
+        known = dict(self.identities)
+        return {token: known[token] for token in sorted(set(composition.tokens))}

@@ -20,10 +20,9 @@ from harness.compose.primitives.alphabet import Alphabet, resolve
 from harness.compose.proxies.checkpoints import Checkpoints, Progress
 from harness.compose.proxies.data import Batch, Data
 from harness.compose.proxies.optimizer import FlatAdamW
-from harness.compose.proxies.presets import TEXT, Preset, preset_of
+from harness.compose.proxies.presets import Preset, preset_of
 from harness.compose.proxies.readout import LastStateDecoder, ProxyModel
 from harness.compose.proxies.request import CurvePoint, ProxyRequest, ProxyResult
-from harness.compose.proxies.text import BUILT_IN
 from harness.errors import HarnessError
 from verify.seeds import derive
 
@@ -179,13 +178,9 @@ def identities_of(
 
 
 def _alphabet(request: ProxyRequest, candidates: Path) -> Alphabet:
-    """The request's primitives; they and its corpus are checked to be those that its identities name.
-
-    The corpus that every Python brings along need not be named.
-    """
+    """The request's primitives; they and its corpus are checked to be those that its identities name."""
     found = identities_of(request.tokens, request.task, request.preset, candidates=candidates)
-    optional = {f"{TEXT}/{BUILT_IN}"} - set(request.identities)
-    for name in sorted({*found, *request.identities} - optional):
+    for name in sorted({*found, *request.identities}):
         if found.get(name) != request.identities.get(name):
             raise HarnessError(
                 f"{name}: expected the identity {request.identities.get(name)}, as the request says, got "

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose.aggregate import consensus
 from harness.compose.composition import Composition, parse
 from harness.compose.controls import ControlRun, Statement, control_settings, winner
 from harness.compose.engines.cached import MemoryCache
 from harness.compose.intervals import Interval
 from harness.compose.limits import Limits
-from harness.compose.retest import Retested, chosen, final, finalists, retest
+from harness.compose.retest import Retested, final, retest
 from harness.compose.study import Study, open_study
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluations import DyingEngine, InProcessEngine, settings
@@ -148,24 +147,6 @@ def test_a_study_without_a_score_has_no_winner(tmp_path: Path) -> None:
         list(study.run())
         with pytest.raises(HarnessError, match="Loosen the limits"):
             winner(study)
-
-
-def test_finalists_are_the_best_trials_and_what_they_agree_on(study: Study) -> None:
-    list(study.run())
-    found = finalists(study, best=2)
-    ranked = [entry.composition for entry in study.state.ranked()]
-    agreed = [one.composition for one in consensus([entry.trial for entry in study.state.finished()])]
-    assert found[:2] == tuple(ranked[:2])
-    assert set(found) == {*ranked[:2], *agreed}
-    assert len(set(found)) == len(found)
-
-
-def test_the_choice_is_the_highest_mean_and_the_first_of_equals() -> None:
-    low, high, same = (
-        Retested(composition=one, scores=scores, diverged=0)
-        for one, scores in ((GOOD, (0.9, 0.0)), (BAD, (0.5, 0.5)), (GOOD, (0.4, 0.6)))
-    )
-    assert chosen([low, high, same]) is high
 
 
 def test_scores_survive_the_record() -> None:
