@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.compose.composition import ATTENTION, MLP, parse
+from harness.compose.composition import ATTENTION, MLP, alternating, parse
 from harness.compose.corpus import corpus_hash, python_version
 from harness.compose.counts import parameters
-from harness.compose.evaluation.baseline import alternating, equal_shape
+from harness.compose.evaluation.baseline import equal_shape
 from harness.compose.evaluation.byte_codec import VOCAB
 from harness.compose.evaluation.checkpoint import write_atomically
 from harness.compose.evaluation.comparison import Contender, table, to_json

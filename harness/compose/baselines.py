@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.compose.composition import ATTENTION, MAMBA, MLP, Composition, parse
+from harness.compose.composition import ATTENTION, MAMBA, MLP, Composition, alternating, parse
 from harness.compose.extrapolate import Configuration, configure, described
 from harness.compose.primitives.alphabet import built_in
 from harness.compose.sizes import LLAMA, SIZES, Size
@@ -37,17 +37,13 @@ def _llama(size: Size) -> Configuration:
     """At 1B exactly Llama 3.2, 1,235,814,400 parameters; elsewhere as `_llama_matched`."""
     if size != SIZES["1B"]:
         return _llama_matched(size)
-    return described("llama-3.2-1b", _alternating(size), built_in(), LLAMA, "given")
+    return described("llama-3.2-1b", alternating(size.layers), built_in(), LLAMA, "given")
 
 
 def _llama_matched(size: Size) -> Configuration:
     """Llama's layers at widths that make them as large as the others of this size."""
     name = f"llama-matched-{size.name}"
-    return configure(_alternating(size), built_in(), size, method="given", name=name)
-
-
-def _alternating(size: Size) -> Composition:
-    return Composition((ATTENTION, MLP) * (size.layers // 2))
+    return configure(alternating(size.layers), built_in(), size, method="given", name=name)
 
 
 def _composer(size: Size) -> Configuration:

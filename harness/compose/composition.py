@@ -56,6 +56,11 @@ class Composition:
         return cls(tuple(token for token, count in runs for _ in range(count)))
 
 
+def alternating(layers: int) -> Composition:
+    """`mA M mA M ...`, as in a transformer: what other compositions are set beside."""
+    return Composition(tuple((ATTENTION, MLP)[layer % 2] for layer in range(layers)))
+
+
 def parse(text: str) -> Composition:
     """Read either form. Raises WrongUsage where a part is no token or a count is zero."""
     parts = re.split(r"[+\s]+", text.strip())

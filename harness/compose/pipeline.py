@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.compose.aggregate import Consensus, consensus
-from harness.compose.composition import ATTENTION, MLP, Composition
+from harness.compose.composition import Composition, alternating
 from harness.compose.proxies.request import ProxyRequest
 from harness.compose.retest import Retested, final, retest
 from harness.compose.study import Progress, Study
@@ -79,11 +79,6 @@ class Found:
     @property
     def best(self) -> Composition:
         return self.retested[0].composition
-
-
-def alternating(layers: int) -> Composition:
-    """The plain transformer, `mA M mA M ...`: what a found composition has to beat."""
-    return Composition(tuple((ATTENTION, MLP)[layer % 2] for layer in range(layers)))
 
 
 class Pipeline:

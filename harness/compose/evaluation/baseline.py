@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.compose.composition import ATTENTION, MLP, Composition
+from harness.compose.composition import Composition
 from harness.compose.counts import parameters
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
@@ -11,11 +11,6 @@ from harness.errors import HarnessError
 TOLERANCE = 0.03
 """How far apart two models of equal size may be, as a part of the reference's parameters."""
 FFN_STEP = 8
-
-
-def alternating(layers: int) -> Composition:
-    """`mA M mA M ...`, as in a transformer."""
-    return Composition(tuple(ATTENTION if index % 2 == 0 else MLP for index in range(layers)))
 
 
 def equal_shape(composition: Composition, alphabet: Alphabet, shape: ModelShape, target: int) -> ModelShape:

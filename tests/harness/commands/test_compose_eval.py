@@ -44,7 +44,7 @@ def test_it_sets_composition_baseline_and_untrained_model_side_by_side(tmp_path:
     document = json.loads((tmp_path / "o.json").read_text())
     models = {model["name"]: model for model in document["models"]}
     assert list(models) == ["composition", "baseline", "untrained"]
-    assert [model["composition"] for model in models.values()] == ["2mA", "1mA+1M", "2mA"]
+    assert [model["composition"] for model in models.values()] == ["2mA", "mA+M", "2mA"]
     for model in document["models"]:
         assert {score["metric"] for score in model["scores"]} == {"bits_per_byte", "acc"}
         assert all(score["items"] == 6 and score["stderr"] >= 0 for score in model["scores"])
@@ -62,7 +62,7 @@ def test_a_saved_model_is_evaluated_as_it_is(tmp_path: Path) -> None:
     _, folder = trained(RUN, built_in(), tmp_path)
     document = json.loads(run(small_request(tmp_path, composition=str(folder), alone=True, as_json=True)))
     (model,) = document["models"]
-    assert (model["composition"], model["folder"]) == ("1mA+1M", str(folder))
+    assert (model["composition"], model["folder"]) == ("mA+M", str(folder))
     assert requested_run(small_request(tmp_path, composition=str(folder))) == (RUN, folder)
 
 

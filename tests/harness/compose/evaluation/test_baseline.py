@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.compose.composition import parse
+from harness.compose.composition import alternating, parse
 from harness.compose.counts import parameters
-from harness.compose.evaluation.baseline import TOLERANCE, alternating, equal_shape
+from harness.compose.evaluation.baseline import TOLERANCE, equal_shape
 from harness.compose.primitives.alphabet import built_in
 from harness.compose.shape import ModelShape
 from harness.errors import HarnessError
