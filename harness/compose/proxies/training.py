@@ -58,7 +58,7 @@ def train(
         raise ValueError(f"steps: expected one or more, got {request.steps}")
     with one_thread():
         started = time.process_time()
-        training = _Training.begin(request, preset, alphabet)
+        training = Training.begin(request, preset, alphabet)
         result = training.run(None if checkpoints is None else Checkpoints(checkpoints))
         return replace(result, cpu_seconds=time.process_time() - started)
 
@@ -80,8 +80,8 @@ def build(request: ProxyRequest, preset: Preset, data: Data, alphabet: Alphabet)
 
 
 @dataclass(kw_only=True)
-class _Training:
-    """A training on its way."""
+class Training:
+    """A training on its way: `begin`, then steps, or `run` to the end."""
 
     request: ProxyRequest
     preset: Preset
@@ -91,7 +91,7 @@ class _Training:
     progress: Progress
 
     @classmethod
-    def begin(cls, request: ProxyRequest, preset: Preset, alphabet: Alphabet) -> _Training:
+    def begin(cls, request: ProxyRequest, preset: Preset, alphabet: Alphabet) -> Training:
         data = preset.data(f"{request.task}/{request.preset}", request.seed)
         model = build(request, preset, data, alphabet)
         optimizer = FlatAdamW(model.parameters(), preset.recipe)
@@ -110,12 +110,13 @@ class _Training:
             self.progress = found[0]
             self.optimizer.restore(found[1], self.progress.steps)
         while self.progress.steps < self.request.steps and not self._diverged:
-            self._step()
+            self.step()
         if checkpoints is not None and not self._diverged:
             checkpoints.save(self.request, self.progress, self.optimizer.state())
         return self._result()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One step, and a curve point where one is due."""
         done = self.progress
         loss = self._loss(self.data.train(done.steps, self.preset.batch))
         value = loss.item()
