@@ -20,6 +20,7 @@ import torch
 
 from harness.compose.composition import parse
 from harness.compose.primitives.alphabet import admitted, resolve
+from harness.compose.proxies.data import TaskData
 from harness.compose.proxies.presets import Preset, TaskProxy, preset_of
 from harness.compose.proxies.request import ProxyRequest
 from harness.compose.proxies.splits import ExampleSource
@@ -57,29 +58,42 @@ def sized(task: Task, width: int) -> Preset:
     return replace(preset, proxy=TaskProxy(task=task), shape=shape, every=10**9)
 
 
-def fast_and_straightforward() -> dict[str, float]:
-    """Milliseconds of a step of both versions, from the same weights, on batches that both make anew.
+def fast_and_straightforward() -> list[dict[str, float | str]]:
+    """Both versions from the same weights: milliseconds of a step at the lengths of the curriculum, and
+    seconds of an evaluation's steps, which the straightforward version takes at the whole length throughout.
 
-    The whole-length task, so neither has a curriculum, nor batches that other evaluations left behind.
+    Both make their batches anew: what evaluations of one process share is left out.
     """
-    task = _recall(32)
-    preset = sized(task, 32)
-    fast = training_of(REFERENCE, preset)
-    plain = StraightforwardTraining(
-        StraightforwardModel(training_of(REFERENCE, preset).model.model), preset.recipe
-    )
+    preset = preset_of(TASK, "tiny")
+    sides: dict[str, Callable[[int], None]] = {}
+    for length in (8, 16, 32):
+        here = sized(_recall(length), 32)
+        sides[f"fast {length}"] = _stepper(training_of(REFERENCE, here))
+        sides[f"straightforward {length}"] = _straightforward(here)
+    times = in_turns(sides)
+    rows: list[dict[str, float | str]] = []
+    for length in (8, 16, 32):
+        fast, plain = times[f"fast {length}"], times[f"straightforward {length}"]
+        rows.append({"step at length": length, "fast_ms": fast, "plain_ms": plain, "ratio": plain / fast})
+    data = preset.data("bench", 0)
+    assert isinstance(data, TaskData)
+    fast = sum(times[f"fast {data.at(step).length}"] for step in range(preset.rung)) / 1e3
+    plain = preset.rung * times["straightforward 32"] / 1e3
+    return [*rows, {"steps": preset.rung, "fast_s": fast, "plain_s": plain, "ratio": plain / fast}]
+
+
+def _straightforward(preset: Preset) -> Callable[[int], None]:
+    assert isinstance(preset.proxy, TaskProxy)
+    task = preset.proxy.task
+    model = StraightforwardModel(training_of(REFERENCE, preset).model.model)
+    training = StraightforwardTraining(model, preset.recipe)
     source = ExampleSource(label="bench", seed=0)
 
-    def straightforward(step: int) -> None:
-        examples = source.batch(task, "train", step, preset.batch)
-        plain.step(step, torch.from_numpy(examples.ids), torch.from_numpy(examples.targets))
+    def step(number: int) -> None:
+        examples = source.batch(task, "train", number, preset.batch)
+        training.step(number, torch.from_numpy(examples.ids), torch.from_numpy(examples.targets))
 
-    times = in_turns({"fast": lambda _: fast.step(), "straightforward": straightforward})
-    return {
-        "fast_ms": times["fast"],
-        "straightforward_ms": times["straightforward"],
-        "ratio": times["straightforward"] / times["fast"],
-    }
+    return step
 
 
 def growth() -> list[dict[str, float | str]]:
@@ -90,7 +104,7 @@ def growth() -> list[dict[str, float | str]]:
     rows: list[dict[str, float | str]] = []
     for what, size, text, width, length in cases:
         run = training_of(text, sized(_recall(length), width))
-        times = in_turns({"step": lambda _, run=run: run.step()}, rounds=3)
+        times = in_turns({"step": _stepper(run)}, rounds=3)
         rows.append({"what": what, "size": size, "ms": times["step"]})
     return rows
 
@@ -101,7 +115,7 @@ def primitives() -> list[dict[str, float | str]]:
     rows: list[dict[str, float | str]] = []
     for name in names:
         run = training_of(f"{name} M " * 8, sized(_recall(32), 32))
-        times = in_turns({name: lambda _, run=run: run.step()}, rounds=2, steps=2)
+        times = in_turns({name: _stepper(run)}, rounds=2, steps=2)
         rows.append({"primitive": name, "ms": times[name]})
     return rows
 
@@ -131,6 +145,10 @@ def in_turns(
                     side(step)
                 times[name].append((time.process_time() - started) * 1e3 / steps)
     return {name: statistics.median(found[1:]) for name, found in times.items()}  # the first warms up
+
+
+def _stepper(run: Training) -> Callable[[int], None]:
+    return lambda _: run.step()
 
 
 def _recall(length: int) -> Recall:
