@@ -150,15 +150,21 @@ class _Attention(torch.autograd.Function):
 
 def _normed(x: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
     """x (N, d) -> x / rms(x), and 1 / rms (N, 1)."""
-    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    scale = norm.square_().mul_(1.0 / x.shape[1]).add_(eps).rsqrt_()
+    mean, smallest = _constants(x.shape[1], eps, x.dtype)
+    scale = torch.addmm(smallest, x * x, mean).rsqrt_()
     return x * scale, scale
 
 
 def _norm_backward(d_normed: torch.Tensor, normed: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """The gradient of x (N, d) from that of x / rms(x), which is written over."""
-    along = (d_normed * normed).sum(1, keepdim=True).mul_(-1.0 / normed.shape[1])
-    return d_normed.addcmul_(normed, along).mul_(scale)
+    mean, _ = _constants(normed.shape[1], 0.0, normed.dtype)
+    return d_normed.addcmul_(normed, (d_normed * normed) @ mean, value=-1.0).mul_(scale)
+
+
+@lru_cache(maxsize=64)
+def _constants(features: int, eps: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """(d, 1) of 1 / d, a product with which is a mean, and (1, 1) of eps."""
+    return torch.full((features, 1), 1.0 / features, dtype=dtype), torch.full((1, 1), eps, dtype=dtype)
 
 
 def _projection_backward(

@@ -15,9 +15,8 @@ class Recipe:
     """How a preset trains. `lr` grows from 0 to its value over `warmup` steps and stays, so that a longer run
     passes through every point of a shorter one.
 
-    `decay` is AdamW's, on matrices only; `clip` bounds the norm of all
-    gradients together. `scale` multiplies the model's first matrices: N(0, 0.02^2) fits widths of
-    thousands, 0.1 those of 32.
+    `decay` is AdamW's, on matrices only; `clip` bounds the norm of all gradients together; `std` is that of
+    the model's matrices at the start.
     """
 
     lr: float
@@ -25,7 +24,7 @@ class Recipe:
     decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
-    scale: float = 5.0
+    std: float = 0.1
 
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, from 0."""

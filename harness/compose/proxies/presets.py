@@ -147,7 +147,7 @@ def _small(task: Task, *stages: Stage, rung: int, steps: int) -> Preset:
     return Preset(
         proxy=TaskProxy(task=task, stages=stages),
         shape=_shape(64, task.vocab, 4),
-        recipe=Recipe(lr=2e-3, scale=4.0),
+        recipe=Recipe(lr=2e-3, std=0.08),
         batch=32,
         examples=512,
         every=100,
@@ -161,7 +161,7 @@ def _mad(task: Task) -> Preset:
     return Preset(
         proxy=TaskProxy(task=task),
         shape=_shape(128, task.vocab, 8),
-        recipe=Recipe(lr=5e-4, warmup=100, scale=1.0),
+        recipe=Recipe(lr=5e-4, warmup=100, std=0.02),
         batch=128,
         examples=1280,
         every=500,
@@ -174,7 +174,7 @@ def _text(width: int, length: int, *, rung: int, steps: int) -> Preset:
     return Preset(
         proxy=TextProxy(corpus=BUILT_IN, length=length),
         shape=_shape(width, VOCAB, width // 16),
-        recipe=Recipe(lr=3e-3, scale=4.0),
+        recipe=Recipe(lr=3e-3, std=0.08),
         batch=16,
         examples=64,
         every=50,

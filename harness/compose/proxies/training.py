@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from harness.compose.composition import Composition
 from harness.compose.model import ComposedModel
@@ -57,7 +56,7 @@ def train(
         raise ValueError(f"steps: expected one or more, got {request.steps}")
     with one_thread():
         started = time.process_time()
-        training = _Training.begin(request, preset, alphabet)
+        training = Training.begin(request, preset, alphabet)
         result = training.run(None if checkpoints is None else Checkpoints(checkpoints))
         return replace(result, cpu_seconds=time.process_time() - started)
 
@@ -65,22 +64,20 @@ def train(
 def build(request: ProxyRequest, preset: Preset, data: Data, alphabet: Alphabet) -> ProxyModel:
     """The untrained model: its weights are a function of the composition, the preset and the seed."""
     seed = derive(request.seed, "model") >> 1
-    model = ComposedModel(Composition(request.tokens), alphabet, preset.shape, seed=seed)
+    model = ComposedModel(
+        Composition(request.tokens), alphabet, preset.shape, seed=seed, std=preset.recipe.std
+    )
     decoder = None
     if data.readout == "last":
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(derive(request.seed, "decoder") >> 1)
             decoder = LastStateDecoder(preset.shape.d_model, data.length, preset.shape.norm_eps)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                module.weight.mul_(preset.recipe.scale)
     return ProxyModel(model, decoder, fused=request.dtype == "float32")
 
 
 @dataclass(kw_only=True)
-class _Training:
-    """A training on its way."""
+class Training:
+    """A training on its way: `begin`, then steps, or `run` to the end."""
 
     request: ProxyRequest
     preset: Preset
@@ -90,7 +87,7 @@ class _Training:
     progress: Progress
 
     @classmethod
-    def begin(cls, request: ProxyRequest, preset: Preset, alphabet: Alphabet) -> _Training:
+    def begin(cls, request: ProxyRequest, preset: Preset, alphabet: Alphabet) -> Training:
         data = preset.data(f"{request.task}/{request.preset}", request.seed)
         model = build(request, preset, data, alphabet)
         optimizer = FlatAdamW(model.parameters(), preset.recipe)
@@ -109,12 +106,13 @@ class _Training:
             self.progress = found[0]
             self.optimizer.restore(found[1], self.progress.steps)
         while self.progress.steps < self.request.steps and not self._diverged:
-            self._step()
+            self.step()
         if checkpoints is not None and not self._diverged:
             checkpoints.save(self.request, self.progress, self.optimizer.state())
         return self._result()
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One step, and a curve point where one is due."""
         done = self.progress
         loss = self._loss(self.data.train(done.steps, self.preset.batch))
         value = loss.item()

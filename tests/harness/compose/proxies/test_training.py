@@ -103,7 +103,7 @@ def test_divergence_is_an_answer_with_the_score_of_chance(task: str) -> None:
 
 def test_a_loss_that_is_not_finite_ends_a_training_at_once() -> None:
     preset = preset_of("memorization", "tiny")
-    broken = replace(preset, recipe=replace(preset.recipe, scale=math.inf))
+    broken = replace(preset, recipe=replace(preset.recipe, std=math.inf))
     result = train(request(task="memorization", steps=9), broken, built_in())
     assert (result.diverged, result.steps) == (True, 1)
 
