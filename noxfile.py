@@ -66,6 +66,24 @@ def design(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def compose(session: nox.Session) -> None:
+    """Search sequences of primitives, admitted mechanisms among them, and extrapolate the best."""
+    run_in_environment(session, "-m", "harness", "compose", "run", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def regret(session: nox.Session) -> None:
+    """Evaluate a space of 64 compositions whole, and let searchers loose on the table."""
+    run_in_environment(session, "-m", "harness.compose.regret", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
+def transitions(session: nox.Session) -> None:
+    """Measure from which step on each proxy tells compositions apart."""
+    run_in_environment(session, "-m", "harness.compose.proxies.transitions", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def verify(session: nox.Session) -> None:
     """Judge every template and every candidate at full depth."""
     arguments = ("--depth", "full", *session.posargs, *judged_folders())
@@ -116,9 +134,10 @@ def agreement(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Time the judge, stage by stage, and its interpreter beside the one that Triton ships."""
+    """Time the judge, stage by stage; its interpreter beside the one that Triton ships; and proxies."""
     run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())
     run_in_environment(session, "-m", "verify.triton_cpu.bench")
+    run_in_environment(session, "-m", "harness.compose.proxies.bench")
 
 
 @nox.session

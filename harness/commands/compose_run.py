@@ -17,7 +17,7 @@ from harness.compose.engines.protocol import Engine, Evaluate
 from harness.compose.halving import Rung, parse_rungs
 from harness.compose.limits import Constraint, Limits, anything, within
 from harness.compose.pipeline import OtherTask, Pipeline, Plan
-from harness.compose.primitives.alphabet import Alphabet, admitted, resolve
+from harness.compose.primitives.alphabet import Alphabet, admitted, quickest_of_families, resolve
 from harness.compose.proxies.cache import ResultCache
 from harness.compose.proxies.presets import Preset, preset_of
 from harness.compose.proxies.training import evaluate
@@ -28,8 +28,8 @@ from harness.report.compose_outputs import write_outputs
 from harness.report.compose_progress import study_progress
 from harness.report.compose_summary import Summary, print_summary, to_text
 
-ADMITTED = "admitted"
-"""Stands for every admitted causal mechanism in a list of primitives."""
+ADMITTED, FAMILIES = "admitted", "families"
+"""Stand in a list of primitives for every admitted causal mechanism, and for the quickest of each family."""
 
 CACHE, CHECKPOINTS = "proxy-results.sqlite", "checkpoints"
 
@@ -65,8 +65,8 @@ def run(
     Raises HarnessError where the run cannot go on. `evaluation` answers in place of the proxies.
     """
     _check_output(request.output)
-    alphabet = alphabet_of(request.primitives, request.candidates)
     preset = preset_of(request.task, request.preset)
+    alphabet = alphabet_of(request.primitives, request.candidates, preset)
     settings, plan = settings_of(request, alphabet, preset), plan_of(request)
     constraint = _limited(request.limits, alphabet, preset)
     with contextlib.ExitStack() as stack:
@@ -95,15 +95,21 @@ def run(
     return 0
 
 
-def alphabet_of(names: tuple[str, ...], candidates: Path) -> Alphabet:
-    """The primitives of these names, `admitted` replaced by every mechanism that may be composed.
+def alphabet_of(names: tuple[str, ...], candidates: Path, preset: Preset) -> Alphabet:
+    """The primitives of these names, with `admitted` and `families` replaced by what they stand for.
 
     Raises WrongUsage for unknown names, PrimitiveRefused (exit code 1) for a mechanism that must not be
-    composed, NothingToDo where `admitted` stands alone and nothing is.
+    composed, NothingToDo where nothing is left.
     """
     expanded: list[str] = []
     for name in names:
-        expanded += [one.token for one in admitted(candidates)] if name == ADMITTED else [name]
+        if name == ADMITTED:
+            expanded += [one.token for one in admitted(candidates)]
+        elif name == FAMILIES:
+            quickest = quickest_of_families(candidates, preset.shape, preset.proxy.length)
+            expanded += [one.token for one in quickest]
+        else:
+            expanded.append(name)
     if not expanded:
         raise NothingToDo(
             f"{candidates}: expected an admitted causal mechanism, got none. Run `nox -s design` first, or "

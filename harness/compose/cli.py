@@ -62,9 +62,10 @@ def run(
     primitives: Annotated[
         str,
         typer.Option(
-            help="Tokens by commas: mA, M, Mb, ids of mechanisms; `admitted` is every admitted one."
+            help="By commas: mA, M, Mb, ids of mechanisms; `families` is the quickest admitted one of each "
+            "family, `admitted` every one."
         ),
-    ] = "mA,M,Mb,admitted",
+    ] = "mA,M,Mb,families",
     layers: Annotated[int, typer.Option(min=1, max=64, help="Layers of a composition.")] = 16,
     budget: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 40,
     sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = Sampler.tpe,

@@ -13,6 +13,7 @@ from harness.compose.primitives.contract import Primitive
 from harness.compose.primitives.mamba2 import MambaPrimitive
 from harness.compose.primitives.mechanism import MechanismPrimitive, PrimitiveRefused, load_primitive
 from harness.compose.primitives.mlp import MLPPrimitive
+from harness.compose.shape import ModelShape
 from harness.errors import WrongUsage
 
 BUILT_IN: tuple[Primitive, ...] = (AttentionPrimitive(), MLPPrimitive(), MambaPrimitive())
@@ -76,6 +77,18 @@ def admitted(candidates: Path) -> tuple[MechanismPrimitive, ...]:
         except PrimitiveRefused:
             continue  # bidirectional, or not admitted under these rules: `verify` says which and why
     return tuple(found)
+
+
+def quickest_of_families(candidates: Path, shape: ModelShape, length: int) -> tuple[MechanismPrimitive, ...]:
+    """Of each family under `candidates` the mechanism with the fewest operations over `length` tokens, the
+    earlier name of two; by family.
+    """
+    chosen: dict[str, MechanismPrimitive] = {}
+    for primitive in admitted(candidates):
+        known = chosen.setdefault(primitive.family, primitive)
+        if primitive.flops(shape, length) < known.flops(shape, length):
+            chosen[primitive.family] = primitive
+    return tuple(chosen.values())
 
 
 def _folders(candidates: Path) -> Mapping[str, Path]:

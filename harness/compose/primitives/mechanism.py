@@ -67,6 +67,11 @@ class MechanismPrimitive:
         return self.bound.mechanism.source_hash
 
     @property
+    def family(self) -> str:
+        """The folder that its own lies in."""
+        return Path(self.bound.path).parents[1].name
+
+    @property
     def causal(self) -> bool:
         return self.bound.spec.causal
 

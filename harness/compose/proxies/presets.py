@@ -52,6 +52,10 @@ class TaskProxy:
     def vocab(self) -> int:
         return self.task.vocab
 
+    @property
+    def length(self) -> int:
+        return self.task.length
+
     def identities(self) -> Mapping[str, str]:
         """Nothing: a task is a function of its preset, whose changes count in RECIPE."""
         return {}

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.compose.primitives.alphabet import built_in, resolve
+from harness.compose.primitives.alphabet import admitted, built_in, quickest_of_families, resolve
 from harness.compose.primitives.mechanism import PrimitiveRefused
+from harness.compose.proxies.presets import preset_of
 from harness.errors import WrongUsage
 from tests.harness.compose.primitives.candidates import CANDIDATES, LINEAR
 
@@ -44,3 +45,14 @@ def test_an_empty_list_is_refused():
 
 def test_built_in_primitives_need_no_folder(tmp_path):
     assert resolve(["mA", "M", "Mb"], tmp_path / "nothing") == built_in()
+
+
+def test_of_each_family_the_mechanism_with_the_fewest_operations_is_taken() -> None:
+    shape = preset_of("in-context-recall", "tiny").shape
+    quickest = quickest_of_families(CANDIDATES, shape, 32)
+    everything = admitted(CANDIDATES)
+    assert [one.family for one in quickest] == sorted({one.family for one in everything})
+    for one in quickest:
+        assert one.flops(shape, 32) == min(
+            other.flops(shape, 32) for other in everything if other.family == one.family
+        )
