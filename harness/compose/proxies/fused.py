@@ -75,16 +75,17 @@ class _SwiGLU(torch.autograd.Function):
     ) -> torch.Tensor:
         flat = x.flatten(0, 1)
         normed, scale = _normed(flat, eps)
-        both = normed @ (up_gate * gain).t()
+        folded = up_gate * gain
+        both = F.linear(normed, folded)
         gate, up = both.chunk(2, -1)
         opened = F.silu(gate)
         mixed = opened * up
-        ctx.save_for_backward(normed, scale, gain, up_gate, out, both, opened, mixed)
+        ctx.save_for_backward(normed, scale, gain, up_gate, folded, out, both, opened, mixed)
         return torch.addmm(flat, mixed, out.t()).view_as(x)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
-        normed, scale, gain, up_gate, out, both, opened, mixed = ctx.saved_tensors
+        normed, scale, gain, up_gate, folded, out, both, opened, mixed = ctx.saved_tensors
         flat = grad.reshape(normed.shape)
         gate, up = both.chunk(2, -1)
         d_mixed = flat @ out
@@ -92,7 +93,7 @@ class _SwiGLU(torch.autograd.Function):
         d_gate, d_up = d_both.chunk(2, -1)
         torch.mul(d_mixed, opened, out=d_up)
         torch.ops.aten.silu_backward.grad_input(d_mixed.mul_(up), gate, grad_input=d_gate)
-        d_x, d_gain, d_matrix = _projection_backward(d_both, normed, scale, gain, up_gate)
+        d_x, d_gain, d_matrix = _projection_backward(d_both, normed, scale, gain, up_gate, folded)
         return d_x.add_(flat).view_as(grad), d_gain, d_matrix, flat.t() @ mixed, None
 
 
@@ -116,20 +117,21 @@ class _Attention(torch.autograd.Function):
         batch, length, _ = x.shape
         flat = x.flatten(0, 1)
         normed, scale = _normed(flat, eps)
-        split = (normed @ (qkv * gain).t()).view(batch, length, 3 * heads.number, heads.features)
+        folded = qkv * gain
+        split = F.linear(normed, folded).view(batch, length, 3 * heads.number, heads.features)
         parts = split.permute(2, 0, 1, 3).contiguous()
         _turn(parts[: 2 * heads.number], heads.theta, backwards=False)
         q, k, v = parts.view(3, heads.number * batch, length, heads.features).unbind(0)
         scores = torch.baddbmm(_mask(length, x.dtype), q, k.transpose(1, 2), alpha=heads.features**-0.5)
         weights = torch.softmax(scores, -1)
         mixed = _merged(torch.bmm(weights, v), heads.number, batch)
-        ctx.save_for_backward(normed, scale, gain, qkv, out, q, k, v, weights, mixed)
+        ctx.save_for_backward(normed, scale, gain, qkv, folded, out, q, k, v, weights, mixed)
         ctx.heads, ctx.sizes = heads, (batch, length)
         return torch.addmm(flat, mixed, out.t()).view_as(x)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
-        normed, scale, gain, qkv, out, q, k, v, weights, mixed = ctx.saved_tensors
+        normed, scale, gain, qkv, folded, out, q, k, v, weights, mixed = ctx.saved_tensors
         heads, (batch, length) = ctx.heads, ctx.sizes
         flat = grad.reshape(normed.shape)
         split = (flat @ out).view(batch, length, heads.number, heads.features)
@@ -144,7 +146,7 @@ class _Attention(torch.autograd.Function):
         d_parts = d_parts.view(3 * heads.number, batch, length, heads.features)
         _turn(d_parts[: 2 * heads.number], heads.theta, backwards=True)
         d_split = d_parts.permute(1, 2, 0, 3).reshape(batch * length, -1)
-        d_x, d_gain, d_matrix = _projection_backward(d_split, normed, scale, gain, qkv)
+        d_x, d_gain, d_matrix = _projection_backward(d_split, normed, scale, gain, qkv, folded)
         return d_x.add_(flat).view_as(grad), d_gain, d_matrix, flat.t() @ mixed, None, None
 
 
@@ -173,10 +175,12 @@ def _projection_backward(
     scale: torch.Tensor,
     gain: torch.Tensor,
     matrix: torch.Tensor,
+    folded: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of x (N, d), gain (d,) and matrix (F, d) for projected (N, F) = normed (matrix * gain)^T."""
+    """Gradients of x (N, d), gain (d,) and matrix (F, d) for projected (N, F) = normed folded^T,
+    folded = matrix * gain."""
     d_folded = d_projected.t() @ normed
-    d_x = _norm_backward(d_projected @ (matrix * gain), normed, scale)
+    d_x = _norm_backward(d_projected @ folded, normed, scale)
     return d_x, (d_folded * matrix).sum(0), d_folded.mul_(gain)
 
 

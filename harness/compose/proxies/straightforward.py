@@ -96,7 +96,7 @@ class StraightforwardTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(number)
         self.optimizer.step()
-        return float(loss.item())
+        return float(loss.detach())
 
 
 def _linear(weight: torch.Tensor) -> nn.Linear:
