@@ -1,9 +1,10 @@
 """The process that meets libraries to compile them: record a case's launches, compile them, say so.
 
-    echo SPEC.py | python -m verify.foreign.compile_child --targets sm_80,sm_90 --pipe 3 --memory 12
+    echo 1 SPEC.py | python -m verify.foreign.compile_child --targets sm_80,sm_90 --pipe 3 --memory 12
 
-Specs come on stdin, a line each, so that torch and a library are imported once for several of them. Nothing
-is computed: the library's wrapper runs on zeros, and its launches are written down, not run.
+Specs come on stdin, a line each, after the number of processes that may compile it; so torch and a library
+are imported once for several of them. Nothing is computed: the library's wrapper runs on zeros, and its
+launches are written down, not run.
 """
 
 from __future__ import annotations
@@ -45,15 +46,16 @@ def main() -> None:
             pipe.flush()
 
         for line in sys.stdin:
+            processes, path = line.rstrip("\n").split(" ", 1)
             try:
-                _work(Path(line.rstrip("\n")), arguments, say)
+                _work(Path(path), int(processes), arguments, say)
             except BrokenSpec as broken:
                 say("failed", rule="broken", message=str(broken))
             except Exception:  # noqa: BLE001  the parent must hear of it
                 say("failed", rule="bug", message=traceback.format_exc(limit=-3))
 
 
-def _work(path: Path, arguments: argparse.Namespace, say: Any) -> None:
+def _work(path: Path, processes: int, arguments: argparse.Namespace, say: Any) -> None:
     from verify.foreign.loading import Unavailable, load, require
 
     try:
@@ -77,7 +79,7 @@ def _work(path: Path, arguments: argparse.Namespace, say: Any) -> None:
     except Refused as refused:
         say("failed", rule=refused.rule, message=str(refused))
         return
-    reports = _compile(launches, arguments, say, configurations)
+    reports = _compile(launches, processes, arguments, say, configurations)
     kernels = {one.kernel.fn.__name__: one for one in launches}
     say(
         "done",
@@ -103,7 +105,11 @@ def _dtype(spec: Spec) -> str:
 
 
 def _compile(
-    launches: Sequence[Any], arguments: argparse.Namespace, say: Any, configurations: Callable[[Any], int]
+    launches: Sequence[Any],
+    processes: int,
+    arguments: argparse.Namespace,
+    say: Any,
+    configurations: Callable[[Any], int],
 ) -> list[CompileReport]:
     from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
     from verify.triton_cpu.recorded import compile_recorded
@@ -120,7 +126,7 @@ def _compile(
         # An autotuner has other configurations of its own, and prefers one that is fast.
         spill_limit=lambda launch: None if configurations(launch) > 1 else SPILL_LIMIT_BYTES,
         store=None if arguments.no_cache else ReportStore(),
-        processes=1,  # two specs go side by side
+        processes=processes,
         answered=answered,
     )
 

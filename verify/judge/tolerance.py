@@ -38,6 +38,15 @@ only.
 CANCELLED_UNITS: Mapping[str, float] = {"float32": 2.0, "bfloat16": 0.4, "float16": 0.4}
 """What a gradient may be off where its terms cancel, in units of the run's dtype at the size of the terms."""
 
+OTHER_ROUNDINGS: Mapping[str, float] = {"float32": 16.0, "bfloat16": 2.0, "float16": 2.0}
+"""How many tolerances a run under other roundings may be off, per dtype of the run (PRP-ROUNDING).
+
+At least three times the worst honest ratio, under a third of what every wrong mutant reaches in float32
+(50, `nox -s margins`). Measured: 2.1 in float32, 0.30 in bfloat16 and 0.41 in float16 over skeletons,
+candidates and tests/honest at four plans each; 4.2 for a softmax with factor 1, whose scores reach hundreds:
+an exponential is wrong by its argument's last bit times the argument's size, in its value's units.
+"""
+
 UNDERFLOW = 1e-30
 """Absolute errors below this times (1 + the largest result) are flushes of tiny numbers, not mathematics."""
 

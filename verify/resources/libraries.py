@@ -77,7 +77,8 @@ def compile_foreign(
             return known
         say(f"recording {path}")
         child = idle.pop() if idle else _Child(targets, census=census, cache=store is not None)
-        answer = child.ask(path, say)
+        # A long spec among the last would leave a core idle.
+        answer = child.ask(path, say, processes=1 if file in sources[:-PROCESSES] else PROCESSES)
         idle.append(child)
         if store is not None and answer["event"] == "done":
             store.put("foreign", key, answer)
@@ -146,12 +147,14 @@ class _Child:
         self._reader = -1
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
-    def ask(self, path: Path, say: Say) -> dict[str, Any]:
-        """Its last word on a spec: "done" with its reports, or "failed" with a rule and a message."""
+    def ask(self, path: Path, say: Say, *, processes: int) -> dict[str, Any]:
+        """Its last word on a spec, compiled by so many processes at a time: "done" with its reports, or
+        "failed" with a rule and a message.
+        """
         process = self._process or self._start()
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is gone; `_listen` finds out
-            process.stdin.write(f"{path.resolve()}\n".encode())
+            process.stdin.write(f"{processes} {path.resolve()}\n".encode())
             process.stdin.flush()
         answer = _listen(self._reader, path, say)
         if answer is not None and answer.get("rule") != "ended":

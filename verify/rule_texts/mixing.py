@@ -62,7 +62,7 @@ TEXTS: tuple[tuple[str, str, str, str, str, str], ...] = (
     (
         "PRP-ROUNDING",
         "The result hangs on a last bit",
-        "Products, quotients, exponentials and sums rounded as a device may keep within the tolerance.",
+        "Rounded as a device may, products, quotients, exponentials and sums stay within a few tolerances.",
         "A kernel that compares a last bit knows that it is interpreted, and may do otherwise on a device.",
         "Compare no floats for equality after arithmetic on them; avoid differences of nearly equal numbers.",
         "output: under other roundings the kernels differ by more than 1000 times the float32 tolerance",

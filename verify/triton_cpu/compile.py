@@ -109,8 +109,10 @@ def _compiling_for(target: Target, scratch: str | None) -> Iterator[io.StringIO]
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = folder
     printed = io.StringIO()
+    # LLVM's code is the same without line numbers. NVIDIA's assembler takes other registers on sm_100.
+    assembling = private.assembling(line_numbers=target != "gfx942")
     try:
-        with private.assembling(), contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        with assembling, contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield printed
     finally:

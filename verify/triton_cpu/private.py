@@ -207,13 +207,15 @@ def set_cache_directory(path: str) -> str:
 
 
 @contextlib.contextmanager
-def assembling() -> Iterator[None]:
+def assembling(*, line_numbers: bool) -> Iterator[None]:
     """Every compile in the context goes all the way, also of what Triton has in its cache, and prints what
-    `ptxas -v` says, after all that a kernel prints.
+    `ptxas -v` says, after all that a kernel prints. Without `line_numbers` LLVM has less to carry along.
     """
     with triton.knobs.nvidia.scope(), triton.knobs.compilation.scope():
         triton.knobs.nvidia.dump_ptxas_log = True
         triton.knobs.compilation.always_compile = True
+        if not line_numbers:
+            triton.knobs.compilation.disable_line_info = True
         yield
 
 

@@ -67,8 +67,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     )
     row = {**report.to_json(), "file": "lib.py", "configurations": 11}
 
-    def ask(_self: object, path: Path, _say: object) -> dict[str, Any]:
+    def ask(_self: object, path: Path, _say: object, *, processes: int) -> dict[str, Any]:
         asked.append(path)
+        path.with_suffix(".processes").write_text(f"{processes}")
         if path.stem == "missing":
             return {"event": "failed", "rule": "unavailable", "message": "expected lib==1, found no lib"}
         if path.stem == "refused":
@@ -125,6 +126,13 @@ def test_what_failed_is_asked_again(asked: list[Path], tmp_path: Path) -> None:
         assert refused.row["findings"][0]["rule"] == "CON-WRAPPER-ERROR"
     assert [path.stem for path in asked].count("usual") == 1
     assert len(asked) == 5
+
+
+def test_the_last_specs_share_what_the_others_leave_idle(asked: list[Path], tmp_path: Path) -> None:
+    paths = [spec(tmp_path, name) for name in ("a", "b", "c", "d")]
+    compiled(paths)
+    assert sorted(asked) == paths
+    assert [path.with_suffix(".processes").read_text() for path in paths] == ["1", "1", "2", "2"]
 
 
 def test_specs_and_mechanisms_are_told_apart_in_folders() -> None:
