@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from harness.compose.composition import parse
+from harness.compose.composition import ATTENTION, MLP, Composition
 from harness.compose.primitives.alphabet import admitted, resolve
 from harness.compose.proxies.data import TaskData
 from harness.compose.proxies.presets import Preset, TaskProxy, preset_of
@@ -29,15 +29,14 @@ from harness.compose.proxies.tasks import Recall, Task
 from harness.compose.proxies.training import CANDIDATES, Training, evaluate, one_thread
 
 TASK = "in-context-recall"
-REFERENCE = "mA M " * 8
+REFERENCE = Composition((ATTENTION, MLP) * 8)
 ROUNDS = 5
 STEPS = 6
 """Steps of a round."""
 
 
-def training_of(text: str, preset: Preset, steps: int = 1) -> Training:
-    """A training of this composition under `preset`, at its beginning."""
-    stack = parse(text)
+def training_of(stack: Composition, preset: Preset, steps: int = 1) -> Training:
+    """A training of `stack` under `preset`, at its beginning."""
     alphabet = resolve(sorted(set(stack.tokens)), CANDIDATES)
     request = ProxyRequest(
         tokens=stack.tokens,
@@ -98,12 +97,12 @@ def _straightforward(preset: Preset) -> Callable[[int], None]:
 
 def growth() -> list[dict[str, float | str]]:
     """Milliseconds of a step over layers, width and length, one changed at a time."""
-    cases = [("layers", n, "mA M " * (n // 2), 32, 32) for n in (4, 8, 16, 32)]
+    cases = [("layers", n, Composition((ATTENTION, MLP) * (n // 2)), 32, 32) for n in (4, 8, 16, 32)]
     cases += [("width", n, REFERENCE, n, 32) for n in (32, 64, 128)]
     cases += [("length", n, REFERENCE, 32, n) for n in (8, 32, 128)]
     rows: list[dict[str, float | str]] = []
-    for what, size, text, width, length in cases:
-        run = training_of(text, sized(_recall(length), width))
+    for what, size, stack, width, length in cases:
+        run = training_of(stack, sized(_recall(length), width))
         times = in_turns({"step": _stepper(run)}, rounds=3)
         rows.append({"what": what, "size": size, "ms": times["step"]})
     return rows
@@ -114,7 +113,7 @@ def primitives() -> list[dict[str, float | str]]:
     names = ["mA", "M", "Mb", *(primitive.token for primitive in admitted(CANDIDATES))]
     rows: list[dict[str, float | str]] = []
     for name in names:
-        run = training_of(f"{name} M " * 8, sized(_recall(32), 32))
+        run = training_of(Composition((name, MLP) * 8), sized(_recall(32), 32))
         times = in_turns({name: _stepper(run)}, rounds=2, steps=2)
         rows.append({"primitive": name, "ms": times[name]})
     return rows

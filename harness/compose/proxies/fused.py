@@ -178,7 +178,8 @@ def _projection_backward(
     folded: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients of x (N, d), gain (d,) and matrix (F, d) for projected (N, F) = normed folded^T,
-    folded = matrix * gain."""
+    folded = matrix * gain.
+    """
     d_folded = d_projected.t() @ normed
     d_x = _norm_backward(d_projected @ folded, normed, scale)
     return d_x, (d_folded * matrix).sum(0), d_folded.mul_(gain)

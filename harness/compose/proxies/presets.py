@@ -199,8 +199,8 @@ PRESETS: Mapping[tuple[str, str], Preset] = MappingProxyType(
     {
         ("in-context-recall", "tiny"): _tiny(
             _recall(32, 8),
-            Stage(until=60, task=_recall(8, 3)),
-            Stage(until=150, task=_recall(16, 4)),
+            Stage(until=80, task=_recall(8, 3)),
+            Stage(until=180, task=_recall(16, 4)),
             rung=300,
             steps=400,
         ),
@@ -215,8 +215,8 @@ PRESETS: Mapping[tuple[str, str], Preset] = MappingProxyType(
         ("in-context-recall", "mad"): _mad(_recall(128, 8, 8)),
         ("noisy-recall", "tiny"): _tiny(
             _recall(32, 6, 24, 0.2),
-            Stage(until=60, task=_recall(8, 3, 24, 0.2)),
-            Stage(until=150, task=_recall(16, 4, 24, 0.2)),
+            Stage(until=80, task=_recall(8, 3, 24, 0.2)),
+            Stage(until=180, task=_recall(16, 4, 24, 0.2)),
             rung=400,
             steps=500,
         ),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from harness.compose.composition import parse
 from harness.compose.proxies.bench import REFERENCE, in_turns, sized, training_of
 from harness.compose.proxies.splits import ExampleSource
 from harness.compose.proxies.straightforward import StraightforwardModel, StraightforwardTraining
@@ -13,7 +14,7 @@ from harness.compose.proxies.tasks import Recall
 def test_both_versions_train_through_the_same_losses(text: str) -> None:
     task = Recall(length=16, keys=4, values=12)
     preset = sized(task, 32)
-    fast = training_of(text, preset)
+    fast = training_of(parse(text), preset)
     plain = StraightforwardTraining(StraightforwardModel(fast.model.model), preset.recipe)
     for step in range(8):
         fast.step()
@@ -32,4 +33,4 @@ def test_turns_are_shared_out_evenly_and_times_are_medians() -> None:
 
 
 def test_the_reference_has_sixteen_layers() -> None:
-    assert len(REFERENCE.split()) == 16
+    assert len(REFERENCE) == 16
