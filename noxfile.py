@@ -78,6 +78,12 @@ def regret(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def curves(session: nox.Session) -> None:
+    """Train stacks that should and should not learn a proxy: scores with intervals, and their curves."""
+    run_in_environment(session, "-m", "harness.compose.proxies.curves", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def transitions(session: nox.Session) -> None:
     """Measure from which step on each proxy tells compositions apart."""
     run_in_environment(session, "-m", "harness.compose.proxies.transitions", *session.posargs)

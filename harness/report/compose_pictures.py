@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, cycle
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ class Placed:
     composition: Composition
     fitness: float
     latency: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """(training step, score) of one training; curves of one name belong together."""
+
+    name: str
+    points: Sequence[tuple[int, float]]
 
 
 def best_so_far(trials: Sequence[Spent]) -> tuple[list[float], list[float]]:
@@ -112,6 +120,27 @@ def draw_frontier(points: Sequence[Placed], path: Path, *, latency: str, fitness
     figure.supxlabel(
         "On the frontier, quickest first:\n" + "\n".join(told), fontsize=_FONT, x=0.02, ha="left"
     )
+    _save(figure, path)
+
+
+def draw_curves(curves: Sequence[Curve], path: Path, *, level: float, title: str, score: str) -> None:
+    """Score over training steps, a line for each training, a style for each name; `level` is chance."""
+    figure, axes = _figure(title)
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    for name, dash, marker in zip(names, cycle(_DASHES), cycle(_MARKERS), strict=False):
+        for index, curve in enumerate(one for one in curves if one.name == name):
+            steps, scores = zip(*curve.points, strict=True)
+            axes.plot(
+                steps, scores, color="black", lw=1.1, ls=dash, marker=marker, ms=4.0, mfc="white",
+                label=name if index == 0 else None,
+            )  # fmt: skip
+    axes.axhline(level, color="0.6", lw=0.8)
+    axes.annotate(
+        "chance", (0.0, level), xytext=(2, 3), textcoords="offset points", fontsize=_FONT, color="0.4"
+    )
+    axes.set_xlabel("training steps")
+    axes.set_ylabel(score)
+    axes.legend(fontsize=_FONT, frameon=False, handlelength=3.6)
     _save(figure, path)
 
 

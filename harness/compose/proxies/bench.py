@@ -164,13 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     parser = argparse.ArgumentParser(prog="python -m harness.compose.proxies.bench", description=__doc__)
     parser.add_argument("--parts", default=",".join(parts), help="which, separated by commas")
-    parser.add_argument("--json", type=Path, default=Path("proxy-bench.json"), help="where the numbers go")
+    parser.add_argument("--json", type=Path, default=Path("runs/bench/proxies.json"), help="written here")
     options = parser.parse_args(arguments)
     found: dict[str, Any] = {}
     for name in options.parts.split(","):
         found[name] = parts[name]()
         sys.stdout.write(f"{name}\n{_shown(found[name])}\n")
         sys.stdout.flush()
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

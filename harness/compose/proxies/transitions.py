@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--steps", type=int, default=0, help="how long; 0: as the preset says")
     parser.add_argument("--composition", default=REFERENCE)
-    parser.add_argument("--json", type=Path, default=Path("transitions.json"), help="where the rows go")
+    parser.add_argument("--json", type=Path, default=Path("runs/bench/transitions.json"), help="written here")
     options = parser.parse_args(arguments)
     rows = []
     for task in options.tasks.split(","):
@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             steps = options.steps or preset_of(task, options.preset).steps
             rows.append(measure(task, options.preset, seed, steps, parse(options.composition)))
             sys.stderr.write(table(rows[-1:]).splitlines()[-1] + "\n")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(table(rows) + "\n")
 

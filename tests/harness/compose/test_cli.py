@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.compose.cli import app
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--primitives", "mA,Mc"], "nearest: "),
+        (["run", "--preset", "huge"], "at tiny, small or mad"),
+        (["run", "--primitives", "mA,M", "--rungs", "10:1"], "300 steps or more"),
+        (["run", "--primitives", "mA,M", "--others", "noisy"], "expected a task of"),
+        (["show", "nothing"], "study: expected a study's folder"),
+        (["extrapolate", "composer-best", "--target", "5b"], "--target: expected one of 350m, 1b, 3b"),
+        (["extrapolate", "mA Mc", "--target", "1b"], "Nor is it a baseline"),
+        (["eval", "mA M", "--width", "40"], "--width: expected a multiple of 32"),
+    ],
+)
+def test_wrong_wishes_end_with_code_2_and_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    runs = ("--runs", str(tmp_path))
+    code, _, stderr = call(*arguments, *runs)
+    assert code == 2
+    assert said in stderr
+    assert len(stderr.strip().splitlines()) == 1
+
+
+def test_a_mechanism_that_was_not_admitted_ends_with_code_1_and_its_rule(tmp_path: Path) -> None:
+    code, _, stderr = call("run", "--primitives", "mA,meuujmul", "--runs", str(tmp_path))
+    assert code == 1
+    assert "ADM-NOT-ADMITTED" in stderr
+
+
+def test_nothing_to_compose_ends_with_code_5(tmp_path: Path) -> None:
+    wishes = ("--primitives", "admitted", "--candidates", str(tmp_path), "--runs", str(tmp_path))
+    code, _, stderr = call("run", *wishes)
+    assert code == 5
+    assert "nox -s design" in stderr
+
+
+def test_a_baseline_is_written_as_one_document(tmp_path: Path) -> None:
+    target = ("--target", "1b", "--target", "350m")
+    code, stdout, _ = call("extrapolate", "llama-3.2", *target, "--out", str(tmp_path), "--json")
+    assert code == 0
+    exact, matched = json.loads(stdout)
+    assert exact["counts"]["parameters"] == 1_235_814_400
+    assert abs(matched["counts"]["parameters"] / 350e6 - 1) < 0.03
+    assert Path(exact["file"]).is_file()
