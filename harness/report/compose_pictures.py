@@ -135,9 +135,7 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, level: float, title: str
                 label=name if index == 0 else None,
             )  # fmt: skip
     axes.axhline(level, color="0.6", lw=0.8)
-    axes.annotate(
-        "chance", (0.0, level), xytext=(2, 3), textcoords="offset points", fontsize=_FONT, color="0.4"
-    )
+    axes.annotate("chance", (0.0, level), xytext=(2, 3), textcoords="offset points", fontsize=_FONT)
     axes.set_xlabel("training steps")
     axes.set_ylabel(score)
     axes.legend(fontsize=_FONT, frameon=False, handlelength=3.6)
