@@ -1,4 +1,4 @@
-"""Can a proxy tell? `python -m harness.compose.proxies.curves` trains stacks that should learn and should not.
+"""Can a proxy tell? `python -m harness.compose.proxies.curves` trains stacks that learn and one that cannot.
 
 A stack of `M` alone sees one token at a time, so on recall it can do no better than chance; the plain
 transformer can. Prints scores with intervals and the paired difference from the first stack, writes JSON and
