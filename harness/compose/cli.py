@@ -67,7 +67,7 @@ def run(
         ),
     ] = "mA,M,Mb,families",
     layers: Annotated[int, typer.Option(min=1, max=64, help="Layers of a composition.")] = 16,
-    budget: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 40,
+    budget: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 32,
     sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = Sampler.tpe,
     seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
     task: Annotated[str, typer.Option(help="Proxy to search on.")] = "in-context-recall",
