@@ -22,6 +22,7 @@ from harness.compose.limits import Constraint, anything
 from harness.compose.retest import SEEDS, Retested, retest
 from harness.compose.study import Progress, Study, open_study
 from harness.compose.study_settings import StudySettings
+from harness.compose.study_state import Entry
 from harness.errors import HarnessError
 
 CONTROLS = ("random", "tpe")
@@ -33,11 +34,15 @@ Beats = Literal["yes", "no", "not shown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One search and its winner, re-tested."""
+    """One search: its trials, what they cost, and its winner, re-tested."""
 
     sampler: str
-    ledger: Ledger
+    entries: tuple[Entry, ...]
     winner: Retested
+
+    @property
+    def ledger(self) -> Ledger:
+        return ledger(self.entries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +108,20 @@ class ControlRun:
 
     def run(self) -> Iterator[Progress]:
         """Search with each control, then re-test the winners of all."""
-        ledgers = [ledger(self._study.state.entries)]
+        steps = ledger(self._study.state.entries).steps
+        trials = [tuple(self._study.state.entries)]
         winners = [winner(self._study)]
         for name in self._controls:
-            settings = control_settings(self._study.settings, name, steps=ledgers[0].steps)
+            settings = control_settings(self._study.settings, name, steps=steps)
             with self._open(settings) as control:
                 yield from control.run()
-                ledgers.append(ledger(control.state.entries))
+                trials.append(tuple(control.state.entries))
                 winners.append(winner(control))
         tested = {one.composition: one for one in retest(self._study, winners, seeds=self._seeds)}
         names = [self._study.settings.sampler, *self._controls]
         searches = tuple(
-            Control(sampler=name, ledger=cost, winner=tested[best])
-            for name, cost, best in zip(names, ledgers, winners, strict=True)
+            Control(sampler=name, entries=entries, winner=tested[best])
+            for name, entries, best in zip(names, trials, winners, strict=True)
         )
         self._comparison = Comparison(searches=searches, statements=statements(searches))
 

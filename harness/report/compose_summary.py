@@ -45,7 +45,9 @@ class Summary:
     @classmethod
     def of(cls, study: Study, plan: Plan, found: Found, comparison: Comparison | None) -> Summary:
         entries = tuple(study.state.entries)
+        searches = () if comparison is None else comparison.searches[1:]
         spent = {study.settings.sampler: spent_by(entries)}
+        spent |= {f"control: {one.sampler}": spent_by(one.entries) for one in searches}
         return cls(
             settings=study.settings,
             plan=plan,
@@ -75,11 +77,7 @@ class Summary:
 
 def spent_by(entries: Sequence[Entry]) -> list[tuple[float, float]]:
     """(training steps, fitness) of each trial that has a fitness, in order."""
-    return [
-        (float(sum(score.steps for scores in entry.scores.values() for score in scores)), entry.fitness)
-        for entry in entries
-        if entry.fitness is not None
-    ]
+    return [(float(entry.steps), entry.fitness) for entry in entries if entry.fitness is not None]
 
 
 def document(summary: Summary) -> dict[str, Any]:
