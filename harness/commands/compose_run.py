@@ -148,14 +148,15 @@ def default_rungs(preset: Preset) -> tuple[Rung, ...]:
 
 def plan_of(request: ComposeRequest) -> Plan:
     """What follows the search: the other tasks, each for as many steps as its preset says."""
-    names = [name for name in request.others if name != request.task]
+    names = [name for name in dict.fromkeys(request.others) if name != request.task]
     return Plan(others=tuple(_other(name, request.preset) for name in names))
 
 
 def _other(task: str, name: str) -> OtherTask:
     preset = preset_of(task, name)
     data = tuple(sorted(preset.proxy.identities().items()))
-    return OtherTask(task=task, preset=name, steps=preset.steps, data=data)
+    chance = preset.data("", 0).chance
+    return OtherTask(task=task, preset=name, steps=preset.steps, chance=chance, data=data)
 
 
 def _limited(limits: Limits | None, alphabet: Alphabet, preset: Preset) -> Constraint:
