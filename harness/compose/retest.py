@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.compose.composition import Composition
 from harness.compose.intervals import Interval, paired, t_interval
 from harness.compose.proxies.request import Split
-from harness.compose.study import Study
 from harness.compose.study_settings import Use
 from harness.errors import HarnessError, WrongUsage
+
+if TYPE_CHECKING:
+    from harness.compose.study import Study  # brings Optuna along, which reading a study does not need
 
 SEEDS = 5
 

@@ -22,7 +22,14 @@ from harness.compose.limits import Constraint, anything
 from harness.compose.search.protocol import Searcher
 from harness.compose.search.registry import searcher
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import Entry, StudyState, evaluated_body, finished_body, proposed_body
+from harness.compose.study_state import (
+    RECORD,
+    Entry,
+    StudyState,
+    evaluated_body,
+    finished_body,
+    proposed_body,
+)
 from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.store import Store
@@ -30,8 +37,8 @@ from harness.store import Store
 with extra("compose"):
     from harness.compose.optuna_mirror import OptunaMirror
 
-RECORD, JOURNAL = "study.sqlite", "optuna.journal"
-"""The files of a study's folder: the truth, and its copy for Optuna's tools."""
+JOURNAL = "optuna.journal"
+"""The copy of a study's record for Optuna's tools."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,8 @@ from harness.compose.halving import Rung
 from harness.compose.limits import Limits
 from harness.compose.primitives.alphabet import Alphabet, resolve
 from harness.compose.retest import FINAL_BEGUN, RETESTED, Retested
-from harness.compose.study import RECORD
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import StudyState
+from harness.compose.study_state import RECORD, StudyState
 from harness.errors import HarnessError, WrongUsage
 from harness.store import Store
 

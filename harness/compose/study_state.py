@@ -12,6 +12,9 @@ from harness.compose.search.protocol import Outcome, Trial
 from harness.errors import HarnessError
 from harness.store import Event, Store
 
+RECORD = "study.sqlite"
+"""The file of a study's folder that holds its events."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:

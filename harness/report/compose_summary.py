@@ -146,7 +146,7 @@ def last_sentence(summary: Summary) -> str:
             if gap.mean > 0
             else "worse than"
         )
-        said = f"is {verdict} the plain transformer on the final split of {task}, difference {gap}"
+        said = f"is {verdict} the plain transformer on the final split of {task}, difference {gap.signed()}"
     return (
         f"Study {summary.settings.study_id}: {summary.found.best.run_length()} {said}. Next: "
         f"`harness compose eval '{summary.found.best}'`, or another --seed."

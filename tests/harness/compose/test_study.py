@@ -18,8 +18,9 @@ from harness.compose.engines.cached import MemoryCache
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine
 from harness.compose.limits import Limits
-from harness.compose.study import JOURNAL, RECORD, Study, open_study
+from harness.compose.study import JOURNAL, Study, open_study
 from harness.compose.study_settings import StudySettings
+from harness.compose.study_state import RECORD
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluations import DyingEngine, InProcessEngine, evaluate, settings
 
