@@ -89,6 +89,7 @@ class Study:
         self._mirror = OptunaMirror(self.folder / JOURNAL, settings)
         self._check_settings()
         self.state = StudyState.replay(store)
+        self._check_space()
 
     def record(self, kind: str, body: dict[str, Any]) -> None:
         """Append an event and take it in."""
@@ -127,6 +128,15 @@ class Study:
                 f"{self._store.path}: expected the settings of this study, got others. Move the folder away "
                 "or choose another --runs."
             )
+
+    def _check_space(self) -> None:
+        for entry in self.state.entries:
+            if entry.composition not in self.settings.space:
+                raise HarnessError(
+                    f"{self._store.path}: expected compositions of this study's alphabet and layers, got "
+                    f"{_title(entry)}. The file is damaged: move it away and run again; evaluations in the "
+                    "cache are not repeated."
+                )
 
     def _is_spent(self, first: int) -> bool:
         most = self.settings.max_steps
