@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.compose.accounting import Ledger, ledger
+from harness.compose.accounting import Ledger, ledger, spent_by
 from harness.compose.composition import Composition
 from harness.compose.engines.cached import KnownResults
 from harness.compose.engines.protocol import Engine
@@ -33,10 +33,11 @@ Beats = Literal["yes", "no", "not shown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One search and its winner, re-tested."""
+    """One search, what its trials cost and were worth (`spent_by`), and its winner, re-tested."""
 
     sampler: str
     ledger: Ledger
+    spent: tuple[tuple[int, float], ...]
     winner: Retested
 
 
@@ -103,19 +104,19 @@ class ControlRun:
 
     def run(self) -> Iterator[Progress]:
         """Search with each control, then re-test the winners of all."""
-        ledgers = [ledger(self._study.state.entries)]
+        steps = ledger(self._study.state.entries).steps
+        entries = [self._study.state.entries]
         winners = [winner(self._study)]
         for name in self._controls:
-            settings = control_settings(self._study.settings, name, steps=ledgers[0].steps)
-            with self._open(settings) as control:
+            with self._open(control_settings(self._study.settings, name, steps=steps)) as control:
                 yield from control.run()
-                ledgers.append(ledger(control.state.entries))
+                entries.append(control.state.entries)
                 winners.append(winner(control))
         tested = {one.composition: one for one in retest(self._study, winners, seeds=self._seeds)}
         names = [self._study.settings.sampler, *self._controls]
         searches = tuple(
-            Control(sampler=name, ledger=cost, winner=tested[best])
-            for name, cost, best in zip(names, ledgers, winners, strict=True)
+            Control(sampler=name, ledger=ledger(trials), spent=spent_by(trials), winner=tested[best])
+            for name, trials, best in zip(names, entries, winners, strict=True)
         )
         self._comparison = Comparison(searches=searches, statements=statements(searches))
 

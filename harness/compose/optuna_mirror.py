@@ -44,8 +44,8 @@ class OptunaMirror:
                 self._study.add_trial(self._frozen(entry))
         except OSError as error:
             raise HarnessError(
-                f"{self._path}: cannot be written ({error.strerror}). What was finished is kept: make room or "
-                "permission, then run the same command again."
+                f"{self._path}: cannot be written ({error.strerror}). What was finished is kept: make room "
+                "or permission, then run the same command again."
             ) from None
 
     def _frozen(self, entry: Entry) -> FrozenTrial:

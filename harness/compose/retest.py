@@ -59,12 +59,14 @@ class Retested:
 
 def retest(study: Study, compositions: Sequence[Composition], *, seeds: int = SEEDS) -> tuple[Retested, ...]:
     """Evaluate on the selection split, at the last rung's length, from `seeds` seeds that the search never
-    had. In the order given, each once; recorded.
+    had. In the order given, each once; recorded, unless it was.
 
     Raises WrongUsage for fewer than two seeds, HarnessError where an evaluation ends its workers.
     """
     results = _evaluate(study, compositions, seeds, use="retest", split="selection")
-    study.record(RETESTED, {"seeds": seeds, "results": [one.to_json() for one in results]})
+    body = {"seeds": seeds, "results": [one.to_json() for one in results]}
+    if body not in study.state.bodies(RETESTED):
+        study.record(RETESTED, body)
     return results
 
 

@@ -58,10 +58,10 @@ class ReadStudy:
         )
 
     def retested(self) -> list[Retested]:
-        """The last re-tests, the best first."""
-        bodies = self.state.bodies(RETESTED)
-        tested = [Retested.from_json(values) for values in bodies[-1]["results"]] if bodies else []
-        return sorted(tested, key=lambda one: -one.interval.mean)
+        """All that was re-tested, controls' winners too, the last time that each was; the best first."""
+        results = [values for body in self.state.bodies(RETESTED) for values in body["results"]]
+        last = {one.composition: one for one in map(Retested.from_json, results)}
+        return sorted(last.values(), key=lambda one: -one.interval.mean)
 
 
 def read_study(name: str, runs: Path) -> ReadStudy:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.compose.accounting import Ledger, ledger
+from harness.compose.accounting import Ledger, ledger, spent_by
 from harness.compose.composition import Composition
 from harness.compose.controls import Comparison
 from harness.compose.extrapolate import Configuration
@@ -20,7 +20,7 @@ from harness.compose.pipeline import Finalist, Found, Plan
 from harness.compose.retest import Retested
 from harness.compose.study import Study
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import Entry
+from harness.compose.study_state import Entry, ranked
 
 DOCUMENT = 1
 """Version of the JSON document."""
@@ -30,7 +30,7 @@ SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A finished job. `spent` are (training steps, fitness) of the trials with a fitness, by sampler."""
+    """A finished job. `spent` is what `spent_by` says of each search, by sampler."""
 
     settings: StudySettings
     plan: Plan
@@ -38,14 +38,15 @@ class Summary:
     ledger: Ledger
     found: Found
     comparison: Comparison | None
-    spent: Mapping[str, Sequence[tuple[float, float]]]
+    spent: Mapping[str, Sequence[tuple[int, float]]]
     configurations: tuple[tuple[Configuration, Path], ...] = ()
     pictures: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, study: Study, plan: Plan, found: Found, comparison: Comparison | None) -> Summary:
         entries = tuple(study.state.entries)
-        spent = {study.settings.sampler: spent_by(entries)}
+        searches = () if comparison is None else comparison.searches
+        spent = {one.sampler: one.spent for one in searches} or {study.settings.sampler: spent_by(entries)}
         return cls(
             settings=study.settings,
             plan=plan,
@@ -58,11 +59,7 @@ class Summary:
 
     def top(self) -> list[Composition]:
         """The best trials, as many as are shown."""
-        ranked = sorted(
-            (entry for entry in self.entries if entry.fitness is not None),
-            key=lambda entry: (*(-part for part in entry.trial.merit), entry.number),
-        )
-        return [entry.composition for entry in ranked[:SHOWN]]
+        return [entry.composition for entry in ranked(self.entries)[:SHOWN]]
 
     def complete(self) -> list[tuple[Composition, float]]:
         """Trials that reached the last rung."""
@@ -71,15 +68,6 @@ class Summary:
             for entry in self.entries
             if entry.outcome == "complete" and entry.fitness is not None
         ]
-
-
-def spent_by(entries: Sequence[Entry]) -> list[tuple[float, float]]:
-    """(training steps, fitness) of each trial that has a fitness, in order."""
-    return [
-        (float(sum(score.steps for scores in entry.scores.values() for score in scores)), entry.fitness)
-        for entry in entries
-        if entry.fitness is not None
-    ]
 
 
 def document(summary: Summary) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def test_a_damaged_source_is_refused(tmp_path: Path) -> None:
         store.source(event.body["source"])
 
 
-def test_an_event_that_is_no_json_and_a_schema_that_is_no_text_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_event_that_is_no_json_and_a_schema_that_is_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.sqlite"
     with Store(path) as store:
         store.append("proposed", {"round": 1})
