@@ -53,7 +53,7 @@ class Store:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._prepare()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for a damaged schema
             raise HarnessError(
                 f"{path}: expected a run file, got {error}. Choose another folder with --runs."
             ) from None
@@ -94,11 +94,17 @@ class Store:
         return event
 
     def events(self) -> Iterator[Event]:
-        """Every event in order."""
+        """Every event in order. Raises HarnessError for a damaged file."""
         with self._one_line_errors():
             rows = self._database.execute("SELECT seq, kind, body FROM events ORDER BY seq").fetchall()
         for seq, kind, body in rows:
-            yield Event(seq=seq, kind=kind, body=json.loads(body))
+            try:
+                yield Event(seq=seq, kind=kind, body=json.loads(body))
+            except ValueError as error:
+                raise HarnessError(
+                    f"{self.path}: expected JSON as event {seq}, got {error}. The file is damaged: move it "
+                    "away and run again."
+                ) from None
 
     def source(self, digest: str) -> bytes:
         """The source of that SHA-256. Raises HarnessError if it is missing or its bytes have changed."""

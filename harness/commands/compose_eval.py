@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from harness.compose.evaluation.comparison import Contender, table, to_json
 from harness.compose.evaluation.pretrain import Point, Recipe
 from harness.compose.evaluation.saved import is_saved_model, load_model, read_description
 from harness.compose.evaluation.training_runs import TrainingRun, trained
+from harness.compose.extras import expect
 from harness.compose.model import ComposedModel
 from harness.compose.primitives.alphabet import Alphabet, resolve
 from harness.compose.shape import ModelShape
@@ -63,7 +63,7 @@ def run_eval(request: EvalRequest, *, stdout: Console, stderr: Console) -> int:
 
     Raises HarnessError where lm-eval or its data is missing, or training cannot go on.
     """
-    _check_lm_eval()
+    expect("lm_eval", "eval")
     _check_output(request.output)
     contenders = _evaluate(request, stdout=stdout, stderr=stderr)
     text = json.dumps(_document(request, contenders), indent=2, sort_keys=True) + "\n"
@@ -188,14 +188,6 @@ def _document(request: EvalRequest, contenders: Sequence[Contender]) -> dict[str
         "lm_eval": importlib.metadata.version("lm_eval"),
         "models": to_json(contenders),
     }
-
-
-def _check_lm_eval() -> None:
-    if importlib.util.find_spec("lm_eval") is None:
-        raise HarnessError(
-            "compose eval: expected lm-eval to be installed, got none. "
-            "Run: pip install 'aira-harness[compose]'"
-        )
 
 
 def _check_output(path: Path | None) -> None:

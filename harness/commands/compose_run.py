@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.compose.controls import ControlRun
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine, Evaluate
+from harness.compose.extras import expect
 from harness.compose.halving import Rung, parse_rungs
 from harness.compose.limits import Constraint, Limits, anything, within
 from harness.compose.pipeline import OtherTask, Pipeline, Plan
@@ -23,7 +24,7 @@ from harness.compose.proxies.presets import Preset, preset_of
 from harness.compose.proxies.training import evaluate
 from harness.compose.study import Progress, open_study
 from harness.compose.study_settings import StudySettings
-from harness.errors import HarnessError, NothingToDo
+from harness.errors import HarnessError, NothingToDo, WrongUsage
 from harness.report.compose_outputs import write_outputs
 from harness.report.compose_progress import study_progress
 from harness.report.compose_summary import Summary, print_summary, to_text
@@ -65,6 +66,7 @@ def run(
     Raises HarnessError where the run cannot go on. `evaluation` answers in place of the proxies.
     """
     _check_output(request.output)
+    expect("matplotlib", "compose")
     preset = preset_of(request.task, request.preset)
     alphabet = alphabet_of(request.primitives, request.candidates, preset)
     settings, plan = settings_of(request, alphabet, preset), plan_of(request)
@@ -98,9 +100,11 @@ def run(
 def alphabet_of(names: tuple[str, ...], candidates: Path, preset: Preset) -> Alphabet:
     """The primitives of these names, with `admitted` and `families` replaced by what they stand for.
 
-    Raises WrongUsage for unknown names, PrimitiveRefused (exit code 1) for a mechanism that must not be
-    composed, NothingToDo where nothing is left.
+    Raises WrongUsage for unknown names, or none, PrimitiveRefused (exit code 1) for a mechanism that must not
+    be composed, NothingToDo where nothing is left.
     """
+    if not candidates.is_dir() and {ADMITTED, FAMILIES} & set(names):
+        raise WrongUsage(f"--candidates: expected a folder of mechanisms, got {candidates}.")
     expanded: list[str] = []
     for name in names:
         if name == ADMITTED:
@@ -110,7 +114,7 @@ def alphabet_of(names: tuple[str, ...], candidates: Path, preset: Preset) -> Alp
             expanded += [one.token for one in quickest]
         else:
             expanded.append(name)
-    if not expanded:
+    if names and not expanded:
         raise NothingToDo(
             f"{candidates}: expected an admitted causal mechanism, got none. Run `nox -s design` first, or "
             "name other primitives."
@@ -148,14 +152,15 @@ def default_rungs(preset: Preset) -> tuple[Rung, ...]:
 
 def plan_of(request: ComposeRequest) -> Plan:
     """What follows the search: the other tasks, each for as many steps as its preset says."""
-    names = [name for name in request.others if name != request.task]
+    names = [name for name in dict.fromkeys(request.others) if name != request.task]
     return Plan(others=tuple(_other(name, request.preset) for name in names))
 
 
 def _other(task: str, name: str) -> OtherTask:
     preset = preset_of(task, name)
     data = tuple(sorted(preset.proxy.identities().items()))
-    return OtherTask(task=task, preset=name, steps=preset.steps, data=data)
+    chance = preset.data("", 0).chance
+    return OtherTask(task=task, preset=name, steps=preset.steps, chance=chance, data=data)
 
 
 def _limited(limits: Limits | None, alphabet: Alphabet, preset: Preset) -> Constraint:

@@ -55,3 +55,18 @@ def ledger(entries: Sequence[Entry]) -> Ledger:
         steps=sum(entry.steps for entry in entries),
         cpu_seconds=round(sum(score.cpu_seconds for score in scores), 3),
     )
+
+
+def spent_by(entries: Sequence[Entry]) -> tuple[tuple[int, float], ...]:
+    """(training steps, fitness) of each trial that has a fitness, in order. Steps of one that failed are
+    counted to the next: they were spent before it.
+    """
+    found: list[tuple[int, float]] = []
+    lost = 0
+    for entry in entries:
+        if entry.fitness is None:
+            lost += entry.steps
+        else:
+            found.append((lost + entry.steps, entry.fitness))
+            lost = 0
+    return tuple(found)

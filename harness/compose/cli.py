@@ -7,13 +7,15 @@ interrupted.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from harness.compose.extras import extra
 from harness.endings import guarded, results_console
 
 app = typer.Typer(
@@ -96,13 +98,13 @@ def run(
     output: Output = None,
 ) -> None:
     """Search, re-test the best, read the final split once, extrapolate. The same command goes on."""
-    from harness.commands.compose_run import ComposeRequest
-    from harness.commands.compose_run import run as run_compose
-    from harness.compose.limits import Limits
 
     def command() -> int:
-        wanted = (max_parameters, max_state_bytes, max_flops)
-        limits = Limits(parameters=wanted[0], state_bytes=wanted[1], flops=wanted[2]) if any(wanted) else None
+        from harness.commands.compose_run import ComposeRequest
+        from harness.commands.compose_run import run as run_compose
+        from harness.compose.limits import Limits
+
+        limits = Limits(parameters=max_parameters, state_bytes=max_state_bytes, flops=max_flops)
         request = ComposeRequest(
             primitives=_listed(primitives),
             layers=layers,
@@ -116,7 +118,7 @@ def run(
             study=study.value,
             engine=engine.value,
             workers=workers or os.cpu_count() or 1,
-            limits=limits,
+            limits=None if limits == Limits() else limits,
             candidates=candidates,
             runs=runs,
             as_json=as_json,
@@ -124,7 +126,7 @@ def run(
         )
         return run_compose(request, stdout=results_console(), stderr=Console(stderr=True))
 
-    raise typer.Exit(guarded(command))
+    _finish(command)
 
 
 @app.command()
@@ -135,11 +137,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Trials, re-tests and costs of a study, also while it runs."""
-    from harness.commands.compose_show import run as run_show
 
-    raise typer.Exit(
-        guarded(lambda: run_show(study, runs=runs, best=best, as_json=as_json, stdout=results_console()))
-    )
+    def command() -> int:
+        from harness.commands.compose_show import run as run_show
+
+        return run_show(study, runs=runs, best=best, as_json=as_json, stdout=results_console())
+
+    _finish(command)
 
 
 @app.command()
@@ -155,22 +159,22 @@ def extrapolate(
     as_json: AsJson = False,
 ) -> None:
     """Write the configuration of a large model, with counts that a build on the meta device confirms."""
-    from harness.commands.compose_extrapolate import run as run_extrapolate
 
-    raise typer.Exit(
-        guarded(
-            lambda: run_extrapolate(
-                what,
-                targets=target,
-                method=method.value,
-                runs=runs,
-                candidates=candidates,
-                out=out,
-                as_json=as_json,
-                stdout=results_console(),
-            )
+    def command() -> int:
+        from harness.commands.compose_extrapolate import run as run_extrapolate
+
+        return run_extrapolate(
+            what,
+            targets=target,
+            method=method.value,
+            runs=runs,
+            candidates=candidates,
+            out=out,
+            as_json=as_json,
+            stdout=results_console(),
         )
-    )
+
+    _finish(command)
 
 
 @app.command("eval")
@@ -196,9 +200,10 @@ def evaluate(
     output: Output = None,
 ) -> None:
     """Train the composition as a small model of bytes and run lm-eval on it, beside a plain transformer."""
-    from harness.commands.compose_eval import EvalRequest, run_eval
 
     def command() -> int:
+        from harness.commands.compose_eval import EvalRequest, run_eval
+
         request = EvalRequest(
             composition=_composition(what, runs),
             tasks=_listed(tasks),
@@ -215,13 +220,23 @@ def evaluate(
         )
         return run_eval(request, stdout=results_console(), stderr=Console(stderr=True))
 
-    raise typer.Exit(guarded(command))
+    _finish(command, extra_name="eval")
+
+
+def _finish(command: Callable[[], int], *, extra_name: str = "compose") -> NoReturn:
+    """Run a command and end with its exit code; a library that it lacks is named with its extra."""
+
+    def equipped() -> int:
+        with extra(extra_name):
+            return command()
+
+    raise typer.Exit(guarded(equipped))
 
 
 def _composition(what: str, runs: Path) -> str:
     """The best composition where `what` is a study, else `what` itself."""
-    from harness.compose.study import RECORD
     from harness.compose.study_folder import read_study
+    from harness.compose.study_state import RECORD
 
     if any((folder / RECORD).is_file() for folder in (Path(what), runs / what)):
         return str(read_study(what, runs).best())

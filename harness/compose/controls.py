@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.compose.accounting import Ledger, ledger
+from harness.compose.accounting import Ledger, ledger, spent_by
 from harness.compose.composition import Composition
 from harness.compose.engines.cached import KnownResults
 from harness.compose.engines.protocol import Engine
@@ -34,10 +34,18 @@ Beats = Literal["yes", "no", "not shown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
+<<<<<<< HEAD
     """One search: its trials, what they cost, and its winner, re-tested."""
 
     sampler: str
     entries: tuple[Entry, ...]
+=======
+    """One search, what its trials cost and were worth (`spent_by`), and its winner, re-tested."""
+
+    sampler: str
+    ledger: Ledger
+    spent: tuple[tuple[int, float], ...]
+>>>>>>> w-review
     winner: Retested
 
     @property
@@ -109,6 +117,7 @@ class ControlRun:
     def run(self) -> Iterator[Progress]:
         """Search with each control, then re-test the winners of all."""
         steps = ledger(self._study.state.entries).steps
+<<<<<<< HEAD
         trials = [tuple(self._study.state.entries)]
         winners = [winner(self._study)]
         for name in self._controls:
@@ -116,12 +125,25 @@ class ControlRun:
             with self._open(settings) as control:
                 yield from control.run()
                 trials.append(tuple(control.state.entries))
+=======
+        entries = [self._study.state.entries]
+        winners = [winner(self._study)]
+        for name in self._controls:
+            with self._open(control_settings(self._study.settings, name, steps=steps)) as control:
+                yield from control.run()
+                entries.append(control.state.entries)
+>>>>>>> w-review
                 winners.append(winner(control))
         tested = {one.composition: one for one in retest(self._study, winners, seeds=self._seeds)}
         names = [self._study.settings.sampler, *self._controls]
         searches = tuple(
+<<<<<<< HEAD
             Control(sampler=name, entries=entries, winner=tested[best])
             for name, entries, best in zip(names, trials, winners, strict=True)
+=======
+            Control(sampler=name, ledger=ledger(trials), spent=spent_by(trials), winner=tested[best])
+            for name, trials, best in zip(names, entries, winners, strict=True)
+>>>>>>> w-review
         )
         self._comparison = Comparison(searches=searches, statements=statements(searches))
 

@@ -7,6 +7,7 @@ journal's lock was held.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from harness.compose.optuna_trials import STATES, composition_of, frozen, quiet
 from harness.compose.study_settings import StudySettings
 from harness.compose.study_state import Entry
+from harness.errors import HarnessError
 
 
 class OptunaMirror:
@@ -30,22 +33,32 @@ class OptunaMirror:
         self._study: optuna.Study | None = None
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Add what the journal lacks of `entries`: all trials so far, in order, every one finished."""
-        if self._study is None:
-            self._study = self._open(entries)
-        for entry in entries[len(self._study.get_trials(deepcopy=False)) :]:
-            self._study.add_trial(
-                frozen(
-                    entry.trial,
-                    self._settings.space,
-                    rung_means=entry.rung_means(),
-                    attributes=self._attributes(entry),
-                )
-            )
+        """Add what the journal lacks of `entries`: all trials so far, in order, every one finished.
+
+        Raises HarnessError where it cannot be written.
+        """
+        try:
+            if self._study is None:
+                self._study = self._open(entries)
+            for entry in entries[len(self._study.get_trials(deepcopy=False)) :]:
+                self._study.add_trial(self._frozen(entry))
+        except OSError as error:
+            raise HarnessError(
+                f"{self._path}: cannot be written ({error.strerror}). What was finished is kept: make room "
+                "or permission, then run the same command again."
+            ) from None
+
+    def _frozen(self, entry: Entry) -> FrozenTrial:
+        return frozen(
+            entry.trial,
+            self._settings.space,
+            rung_means=entry.rung_means(),
+            attributes=self._attributes(entry),
+        )
 
     def _open(self, entries: Sequence[Entry]) -> optuna.Study:
         lock = self._path.with_name(self._path.name + ".lock")
-        if lock.is_symlink() or not _ends_with_a_line(self._path) or not self._agrees(entries):
+        if lock.is_symlink() or not _ends_with_an_entry(self._path) or not self._agrees(entries):
             lock.unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
         study = optuna.create_study(
@@ -90,5 +103,13 @@ class OptunaMirror:
         }
 
 
-def _ends_with_a_line(path: Path) -> bool:
-    return path.is_file() and path.read_bytes().endswith(b"\n")
+def _ends_with_an_entry(path: Path) -> bool:
+    """Optuna overlooks a damaged last line, and cannot read the journal once another follows it."""
+    if not path.is_file():
+        return False
+    before, end, after = path.read_bytes().rpartition(b"\n")
+    try:
+        json.loads(before.rpartition(b"\n")[2])
+    except ValueError:
+        return False
+    return bool(end) and not after

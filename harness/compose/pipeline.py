@@ -16,6 +16,7 @@ from harness.compose.composition import Composition, alternating
 from harness.compose.proxies.request import ProxyRequest
 from harness.compose.retest import Retested, final, retest
 from harness.compose.study import Progress, Study
+from harness.compose.study_state import Entry
 from harness.errors import HarnessError
 
 BROADENED = "broadened"
@@ -24,11 +25,14 @@ BROADENED = "broadened"
 
 @dataclass(frozen=True, kw_only=True)
 class OtherTask:
-    """A task beside the search's own, trained for `steps` steps; `data` is as in `StudySettings`."""
+    """A task beside the search's own, trained for `steps` steps; `data` is as in `StudySettings`. `chance` is
+    the score of a model that knows nothing: what a composition gets whose workers died.
+    """
 
     task: str
     preset: str
     steps: int
+    chance: float = 0.0
     data: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
@@ -97,7 +101,7 @@ class Pipeline:
         """Go on to the end, telling each step. Raises HarnessError where no trial has a fitness."""
         yield from self.study.run()
         yield from self._broaden()
-        finalists = finalists_of(self.study)
+        finalists = self.finalists()
         agreed = consensus([entry.trial for entry in self.study.state.finished()])[: self.plan.agreed]
         chosen = [one.composition for one in finalists[: self.plan.winners]]
         chosen += [one.composition for one in agreed if one.composition not in chosen]
@@ -108,26 +112,51 @@ class Pipeline:
         read = final(self.study, [retested[0].composition, baseline], seeds=self.plan.seeds)
         self._found = Found(finalists=finalists, consensus=agreed, retested=retested, final=read)
 
+    def finalists(self) -> tuple[Finalist, ...]:
+        """The best trials with their recorded scores on the other tasks, the best over all tasks first; of
+        equal ones the earlier. Raises KeyError before these are all recorded.
+        """
+        scores = _recorded(self.study)
+        found = [
+            Finalist(
+                number=entry.number,
+                composition=entry.composition,
+                fitness=entry.trial.merit[1],
+                others={
+                    str(other): other.chance if score is None else score
+                    for other in self.plan.others
+                    for score in [scores[self._request(entry.composition, other).key()]]
+                },
+            )
+            for entry in self._best()
+        ]
+        return tuple(sorted(found, key=lambda one: (-one.mean, one.number)))
+
+    def _best(self) -> list[Entry]:
+        return self.study.state.ranked()[: self.plan.finalists]
+
     def _broaden(self) -> Iterator[Progress]:
-        """Score the finalists on the other tasks."""
-        best = self.study.state.ranked()[: self.plan.finalists]
+        """Score the finalists on the other tasks; what is recorded is not asked again."""
+        best = self._best()
         if not best:
             raise HarnessError(
                 f"{self.study.settings.study_id}: expected a trial with a score, got none of "
                 f"{len(self.study.state.entries)}. Loosen the limits, or look at why they failed."
             )
-        wanted = [(entry.composition, other) for entry in best for other in self.plan.others]
-        requests = [self._request(composition, other) for composition, other in wanted]
-        known = _known(self.study)
-        for (composition, other), answer in zip(
-            wanted, self.study.evaluations.answers(requests), strict=True
-        ):
+        recorded = _recorded(self.study)
+        wanted = [
+            (other, request)
+            for entry in best
+            for other in self.plan.others
+            if (request := self._request(entry.composition, other)).key() not in recorded
+        ]
+        answers = self.study.evaluations.answers([request for _, request in wanted])
+        for (other, request), answer in zip(wanted, answers, strict=True):
             score = None if answer.result is None else answer.result.score
-            if (composition, str(other)) not in known:
-                body = {"tokens": list(composition.tokens), "task": str(other), "score": score}
-                self.study.record(BROADENED, body)
+            body = {"tokens": list(request.tokens), "task": str(other), "key": request.key(), "score": score}
+            self.study.record(BROADENED, body)
             said = "every worker died" if score is None else f"{score:.4f}"
-            yield _told(f"{composition.run_length()} on {other}: {said}")
+            yield _told(f"{Composition(request.tokens).run_length()} on {other}: {said}")
 
     def _request(self, composition: Composition, other: OtherTask) -> ProxyRequest:
         settings = self.study.settings
@@ -136,29 +165,9 @@ class Pipeline:
         return replace(ours, task=other.task, preset=other.preset, identities=identities)
 
 
-def finalists_of(study: Study) -> tuple[Finalist, ...]:
-    """The finalists as far as they are recorded, the best over all tasks first; of equal ones the earlier."""
-    known = _known(study)
-    names = {composition for composition, _ in known}
-    found = [
-        Finalist(
-            number=entry.number,
-            composition=entry.composition,
-            fitness=entry.fitness,
-            others={task: score for (one, task), score in known.items() if one == entry.composition},
-        )
-        for entry in study.state.ranked()
-        if entry.composition in names and entry.fitness is not None
-    ]
-    return tuple(sorted(found, key=lambda one: (-one.mean, one.number)))
-
-
-def _known(study: Study) -> dict[tuple[Composition, str], float]:
-    """Scores on other tasks by composition and task; one whose workers died counts as nothing gained."""
-    return {
-        (Composition(tuple(body["tokens"])), body["task"]): body["score"] or 0.0
-        for body in study.state.bodies(BROADENED)
-    }
+def _recorded(study: Study) -> dict[str, float | None]:
+    """Scores on other tasks by the key of what was asked; None where every worker died."""
+    return {body["key"]: body["score"] for body in study.state.bodies(BROADENED) if "key" in body}
 
 
 def _best_first(retested: tuple[Retested, ...]) -> tuple[Retested, ...]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.compose.composition import Composition
 from harness.compose.intervals import Interval, paired, t_interval
 from harness.compose.proxies.request import Split
-from harness.compose.study import Study
 from harness.compose.study_settings import Use
 from harness.errors import HarnessError, WrongUsage
+
+if TYPE_CHECKING:
+    from harness.compose.study import Study  # brings Optuna along, which reading a study does not need
 
 SEEDS = 5
 
@@ -57,12 +59,14 @@ class Retested:
 
 def retest(study: Study, compositions: Sequence[Composition], *, seeds: int = SEEDS) -> tuple[Retested, ...]:
     """Evaluate on the selection split, at the last rung's length, from `seeds` seeds that the search never
-    had. In the order given, each once; recorded.
+    had. In the order given, each once; recorded, unless it was.
 
     Raises WrongUsage for fewer than two seeds, HarnessError where an evaluation ends its workers.
     """
     results = _evaluate(study, compositions, seeds, use="retest", split="selection")
-    study.record(RETESTED, {"seeds": seeds, "results": [one.to_json() for one in results]})
+    body = {"seeds": seeds, "results": [one.to_json() for one in results]}
+    if body not in study.state.bodies(RETESTED):
+        study.record(RETESTED, body)
     return results
 
 

@@ -22,7 +22,14 @@ from harness.compose.limits import Constraint, anything
 from harness.compose.search.protocol import Searcher
 from harness.compose.search.registry import searcher
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import Entry, StudyState, evaluated_body, finished_body, proposed_body
+from harness.compose.study_state import (
+    RECORD,
+    Entry,
+    StudyState,
+    evaluated_body,
+    finished_body,
+    proposed_body,
+)
 from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.store import Store
@@ -30,8 +37,8 @@ from harness.store import Store
 with extra("compose"):
     from harness.compose.optuna_mirror import OptunaMirror
 
-RECORD, JOURNAL = "study.sqlite", "optuna.journal"
-"""The files of a study's folder: the truth, and its copy for Optuna's tools."""
+JOURNAL = "optuna.journal"
+"""The copy of a study's record for Optuna's tools."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +89,7 @@ class Study:
         self._mirror = OptunaMirror(self.folder / JOURNAL, settings)
         self._check_settings()
         self.state = StudyState.replay(store)
+        self._check_space()
 
     def record(self, kind: str, body: dict[str, Any]) -> None:
         """Append an event and take it in."""
@@ -120,6 +128,15 @@ class Study:
                 f"{self._store.path}: expected the settings of this study, got others. Move the folder away "
                 "or choose another --runs."
             )
+
+    def _check_space(self) -> None:
+        for entry in self.state.entries:
+            if entry.composition not in self.settings.space:
+                raise HarnessError(
+                    f"{self._store.path}: expected compositions of this study's alphabet and layers, got "
+                    f"{_title(entry)}. The file is damaged: move it away and run again; evaluations in the "
+                    "cache are not repeated."
+                )
 
     def _is_spent(self, first: int) -> bool:
         most = self.settings.max_steps

@@ -13,9 +13,8 @@ from harness.compose.halving import Rung
 from harness.compose.limits import Limits
 from harness.compose.primitives.alphabet import Alphabet, resolve
 from harness.compose.retest import FINAL_BEGUN, RETESTED, Retested
-from harness.compose.study import RECORD
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import StudyState
+from harness.compose.study_state import RECORD, StudyState
 from harness.errors import HarnessError, WrongUsage
 from harness.store import Store
 
@@ -59,10 +58,10 @@ class ReadStudy:
         )
 
     def retested(self) -> list[Retested]:
-        """The last re-tests, the best first."""
-        bodies = self.state.bodies(RETESTED)
-        tested = [Retested.from_json(values) for values in bodies[-1]["results"]] if bodies else []
-        return sorted(tested, key=lambda one: -one.interval.mean)
+        """All that was re-tested, controls' winners too, the last time that each was; the best first."""
+        results = [values for body in self.state.bodies(RETESTED) for values in body["results"]]
+        last = {one.composition: one for one in map(Retested.from_json, results)}
+        return sorted(last.values(), key=lambda one: -one.interval.mean)
 
 
 def read_study(name: str, runs: Path) -> ReadStudy:

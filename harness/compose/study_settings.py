@@ -12,6 +12,7 @@ from typing import Any, Literal
 from harness.compose.composition import Composition
 from harness.compose.halving import Rung, check_rungs
 from harness.compose.limits import Limits
+from harness.compose.primitives.alphabet import BUILT_IN
 from harness.compose.proxies.request import RECIPE, ProxyRequest, Split
 from harness.compose.search.protocol import SearchSpace
 from harness.errors import WrongUsage
@@ -19,6 +20,8 @@ from verify.seeds import derive
 
 Use = Literal["search", "retest", "final"]
 """What a training seed is for; seeds of different uses have nothing in common."""
+
+_BUILT_IN = {primitive.token: primitive.identity for primitive in BUILT_IN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,10 @@ class StudySettings:
         )
 
     def identities_of(self, composition: Composition) -> dict[str, str]:
-        """Only those of the tokens that occur: results do not hang on letters that are not used."""
-        known = dict(self.identities)
+        """Only those of the tokens that occur: results do not hang on letters that are not used.
+
+        Built-in primitives are known to every study, since the plain transformer is set beside the winner of
+        one that searched without attention or MLPs too.
+        """
+        known = {**_BUILT_IN, **dict(self.identities)}
         return {token: known[token] for token in sorted(set(composition.tokens))}

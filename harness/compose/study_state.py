@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,9 @@ from harness.compose.engines.cached import Answer
 from harness.compose.search.protocol import Outcome, Trial
 from harness.errors import HarnessError
 from harness.store import Event, Store
+
+RECORD = "study.sqlite"
+"""The file of a study's folder that holds its events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +121,7 @@ class StudyState:
 
     def ranked(self) -> list[Entry]:
         """Trials that have a fitness, the best first; of equal ones the earlier."""
-        scored = [entry for entry in self.finished() if entry.fitness is not None]
-        return sorted(scored, key=lambda entry: (*(-part for part in entry.trial.merit), entry.number))
+        return ranked(self.entries)
 
     def bodies(self, kind: str) -> list[dict[str, Any]]:
         """The bodies of all events of that kind, in order."""
@@ -136,6 +138,12 @@ class StudyState:
                     reason=trial["reason"],
                 )
             )
+
+
+def ranked(entries: Iterable[Entry]) -> list[Entry]:
+    """Those that have a fitness, the best first; of equal ones the earlier."""
+    scored = [entry for entry in entries if entry.fitness is not None]
+    return sorted(scored, key=lambda entry: (*(-part for part in entry.trial.merit), entry.number))
 
 
 def proposed_body(first: int, entries: Sequence[Entry]) -> dict[str, Any]:

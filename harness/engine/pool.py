@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from harness.children import die_with, leave
+from harness.children import end, serving
 from harness.errors import HarnessError
 from verify.judge.verdict import Depth, Verdict
 
@@ -167,27 +166,19 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process; its sandbox server ends with it."""
-        self.connection.close()
-        if self._process.is_alive():
-            self._process.terminate()
-        self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end(self._process, self.connection)
 
 
 def _serve(factory: JudgeFactory, connection: Connection, parent: int) -> None:
     """The life of a judge process: open a judge, answer tasks until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
-    die_with(parent)
-    try:
-        with factory() as judge:
-            _answer_all(judge, connection)
-    except Exception as error:  # noqa: BLE001  the judge could not be opened: said as the answer to the first task
-        with contextlib.suppress(OSError, EOFError):
-            connection.recv()
-            connection.send(_sentence(error))
+    with serving(parent):
+        try:
+            with factory() as judge:
+                _answer_all(judge, connection)
+        except Exception as error:  # noqa: BLE001  the judge could not be opened: said as the answer to the first task
+            with contextlib.suppress(OSError, EOFError):
+                connection.recv()
+                connection.send(_sentence(error))
 
 
 def _answer_all(judge: Judge, connection: Connection) -> None:

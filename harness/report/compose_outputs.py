@@ -62,7 +62,12 @@ def size_named(name: str) -> Size:
 
 def draw_pictures(summary: Summary, alphabet: Alphabet, folder: Path) -> tuple[Path, ...]:
     """Fitness over cost, layers of the best, fitness against predicted latency."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be made ({error.strerror}). Make room or permission."
+        ) from None
     paths = tuple(folder / name for name in ("progress.png", "layers.png", "latency.png"))
     title = f"Study {summary.settings.study_id}"
     draw_progress(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compose.composition import Composition
+from harness.compose.extras import extra
 from harness.errors import HarnessError
 
 _DPI = 130
@@ -138,19 +139,14 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, level: float, title: str
     axes.annotate("chance", (0.0, level), xytext=(2, 3), textcoords="offset points", fontsize=_FONT)
     axes.set_xlabel("training steps")
     axes.set_ylabel(score)
-    axes.legend(fontsize=_FONT, frameon=False, handlelength=3.6)
+    figure.legend(fontsize=_FONT, frameon=False, handlelength=3.6, loc="outside lower center")
     _save(figure, path)
 
 
 def _figure(title: str, *, height: float = 4.6) -> tuple[Any, Any]:
-    try:
+    with extra("compose"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  only for a picture
         from matplotlib.figure import Figure  # noqa: PLC0415  as above
-    except ImportError as error:
-        raise HarnessError(
-            f"pictures: expected matplotlib to be installed, got {error}. Install the extra: "
-            "pip install 'aira-harness[compose]'"
-        ) from None
     figure = Figure(figsize=(8.6, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.compose.accounting import Ledger, ledger
+from harness.compose.accounting import Ledger, ledger, spent_by
 from harness.compose.composition import Composition
 from harness.compose.controls import Comparison
 from harness.compose.extrapolate import Configuration
@@ -20,7 +20,7 @@ from harness.compose.pipeline import Finalist, Found, Plan
 from harness.compose.retest import Retested
 from harness.compose.study import Study
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import Entry
+from harness.compose.study_state import Entry, ranked
 
 DOCUMENT = 1
 """Version of the JSON document."""
@@ -30,7 +30,7 @@ SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A finished job. `spent` are (training steps, fitness) of the trials with a fitness, by sampler."""
+    """A finished job. `spent` is what `spent_by` says of each search, by sampler."""
 
     settings: StudySettings
     plan: Plan
@@ -38,16 +38,21 @@ class Summary:
     ledger: Ledger
     found: Found
     comparison: Comparison | None
-    spent: Mapping[str, Sequence[tuple[float, float]]]
+    spent: Mapping[str, Sequence[tuple[int, float]]]
     configurations: tuple[tuple[Configuration, Path], ...] = ()
     pictures: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, study: Study, plan: Plan, found: Found, comparison: Comparison | None) -> Summary:
         entries = tuple(study.state.entries)
+<<<<<<< HEAD
         searches = () if comparison is None else comparison.searches[1:]
         spent = {study.settings.sampler: spent_by(entries)}
         spent |= {f"control: {one.sampler}": spent_by(one.entries) for one in searches}
+=======
+        searches = () if comparison is None else comparison.searches
+        spent = {one.sampler: one.spent for one in searches} or {study.settings.sampler: spent_by(entries)}
+>>>>>>> w-review
         return cls(
             settings=study.settings,
             plan=plan,
@@ -60,11 +65,7 @@ class Summary:
 
     def top(self) -> list[Composition]:
         """The best trials, as many as are shown."""
-        ranked = sorted(
-            (entry for entry in self.entries if entry.fitness is not None),
-            key=lambda entry: (*(-part for part in entry.trial.merit), entry.number),
-        )
-        return [entry.composition for entry in ranked[:SHOWN]]
+        return [entry.composition for entry in ranked(self.entries)[:SHOWN]]
 
     def complete(self) -> list[tuple[Composition, float]]:
         """Trials that reached the last rung."""
@@ -75,11 +76,14 @@ class Summary:
         ]
 
 
+<<<<<<< HEAD
 def spent_by(entries: Sequence[Entry]) -> list[tuple[float, float]]:
     """(training steps, fitness) of each trial that has a fitness, in order."""
     return [(float(entry.steps), entry.fitness) for entry in entries if entry.fitness is not None]
 
 
+=======
+>>>>>>> w-review
 def document(summary: Summary) -> dict[str, Any]:
     """The job as JSON: the same for the same job, but for what a clock said (`cpu_seconds`, `cached`)."""
     return {
@@ -144,7 +148,7 @@ def last_sentence(summary: Summary) -> str:
             if gap.mean > 0
             else "worse than"
         )
-        said = f"is {verdict} the plain transformer on the final split of {task}, difference {gap}"
+        said = f"is {verdict} the plain transformer on the final split of {task}, difference {gap.signed()}"
     return (
         f"Study {summary.settings.study_id}: {summary.found.best.run_length()} {said}. Next: "
         f"`harness compose eval '{summary.found.best}'`, or another --seed."

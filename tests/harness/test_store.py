@@ -67,6 +67,19 @@ def test_a_damaged_source_is_refused(tmp_path: Path) -> None:
         store.source(event.body["source"])
 
 
+def test_an_event_that_is_no_json_and_a_schema_that_is_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with Store(path) as store:
+        store.append("proposed", {"round": 1})
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'{"round": 1}', b'{"round": 1!'))
+    with Store(path) as store, pytest.raises(HarnessError, match="expected JSON as event 1, got"):
+        list(store.events())
+    path.write_bytes(whole.replace(b"CREATE TRIGGER events_stay", b"CREATE TRIGGER events_\xffstay"))
+    with pytest.raises(HarnessError, match="expected a run file"):
+        Store(path)
+
+
 def test_a_file_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "run.sqlite"
     Store(path).close()

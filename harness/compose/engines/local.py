@@ -11,7 +11,6 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-import signal
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self
 
-from harness.children import die_with, leave
+from harness.children import end, serving
 from harness.compose.engines.protocol import TRIES, Evaluate, WorkerDied, in_order
 from harness.compose.engines.worker import Call
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
@@ -151,21 +150,12 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process."""
-        self.connection.close()
-        if self._process.is_alive():
-            self._process.terminate()
-        self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        end(self._process, self.connection)
 
 
 def _serve(call: Call, connection: Connection, parent: int) -> None:
     """The life of a worker: load the function, answer requests until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
-    die_with(parent)
-    with contextlib.suppress(EOFError, OSError):
+    with serving(parent), contextlib.suppress(EOFError, OSError):
         while True:
             request = connection.recv()
             try:

@@ -174,9 +174,9 @@ class _Run:
         loss = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip)
         self.optimizer.step()
-        return loss.detach()
+        return torch.where(norm.isfinite(), loss.detach(), math.nan)  # clipped to nothing, it leaves nan
 
     def state(self) -> Checkpoint:
         """All that the next step hangs on."""

@@ -37,6 +37,10 @@ class PrimitiveRefused(HarnessError):
         super().__init__(message)
         self.rule = rule
 
+    def __reduce__(self) -> tuple[type[PrimitiveRefused], tuple[str, str]]:
+        """How it comes out of a worker: exceptions are copied by their message alone otherwise."""
+        return type(self), (self.rule, str(self))
+
 
 class MechanismLayer(nn.Module):
     """(B, T, d_model) -> (B, T, d_model): a mechanism over a whole sequence, from the empty state."""

@@ -81,8 +81,13 @@ class ResultCache:
     def _one_line_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, KeyError, TypeError, ValueError) as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise HarnessError(
-                f"{self.path}: expected a cache of results that can be read and written, got {error!r}. "
-                "Move the file away: results are computed again."
+                f"{self.path}: expected a cache of results that can be read and written, got: {error}. Make "
+                "room or permission, or choose another folder."
+            ) from None
+        except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
+            raise HarnessError(
+                f"{self.path}: expected a cache of results, got a damaged one ({type(error).__name__}: "
+                f"{error}). Move the file away: results are computed again."
             ) from None

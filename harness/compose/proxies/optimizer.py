@@ -62,21 +62,24 @@ class FlatAdamW:
             fused=True,
         )
 
-    def step(self, number: int) -> None:
-        """Step `number`, from 0, with the parameters' gradients, which are taken away."""
+    def step(self, number: int) -> bool:
+        """Step `number`, from 0, with the parameters' gradients, which are taken away. False, and nothing
+        changes, where these are not finite: that is divergence, and no step to be clipped.
+        """
         pairs = zip(self._parameters, self._zeros, strict=True)
         gradients = [(zero if p.grad is None else p.grad).reshape(-1) for p, zero in pairs]
         torch.cat(gradients, out=self._gradient)
         for parameter in self._parameters:
             parameter.grad = None
         norm = float(torch.linalg.vector_norm(self._gradient))
+        if not math.isfinite(norm):
+            return False
         if norm > self.recipe.clip:
             self._gradient.mul_(self.recipe.clip / norm)
-        if not math.isfinite(norm):  # what follows must be seen as divergence, not as a clipped step
-            self._gradient.fill_(math.nan)
         for group in self._adamw.param_groups:
             group["lr"] = self.recipe.rate(number)
         self._adamw.step()
+        return True
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that the next step depends on: parameters and both moments, flat, float32."""

@@ -52,8 +52,9 @@ class CurvePoint:
 class ProxyResult:
     """`score` is the mean accuracy (MAD; 0 to 1) or minus bits per byte (text), the higher the better.
 
-    `diverged` says that a loss was not finite or exploded; `score` is then that of chance. `cpu_seconds` is a
-    measurement: two equal evaluations may differ in it, so it does not take part in comparisons.
+    `diverged` says that a loss exploded, or that it or a gradient was not finite; `score` is then that of
+    chance. `cpu_seconds` is a measurement: two equal evaluations may differ in it, so it does not take part
+    in comparisons.
     """
 
     score: float

@@ -29,7 +29,7 @@ CANDIDATES = Path("candidates")
 EXPLODED = 3.0
 """A loss counts as bad from this many times that of an even guess over all tokens."""
 PATIENCE = 20
-"""So many bad losses in a row are a divergence; one that is not finite is at once."""
+"""So many bad losses in a row are a divergence; one that is not finite is at once, and so is a gradient."""
 
 
 def evaluate(
@@ -116,10 +116,11 @@ class Training:
         done = self.progress
         loss = self._loss(self.data.train(done.steps, self.preset.batch))
         value = loss.item()
-        if math.isfinite(value):
+        finite = math.isfinite(value)
+        if finite:
             loss.backward()
-            self.optimizer.step(done.steps)
-        bad = PATIENCE if not math.isfinite(value) else done.bad + 1 if value > self._limit else 0
+            finite = self.optimizer.step(done.steps)
+        bad = PATIENCE if not finite else done.bad + 1 if value > self._limit else 0
         pending = (*done.pending, value)
         self.progress = replace(done, steps=done.steps + 1, pending=pending, bad=bad)
         if self.progress.steps % self.preset.every == 0 and not self._diverged:

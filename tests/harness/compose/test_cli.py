@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ def call(*arguments: str) -> tuple[int, str, str]:
         (["run", "--preset", "huge"], "at tiny, small or mad"),
         (["run", "--primitives", "mA,M", "--rungs", "10:1"], "300 steps or more"),
         (["run", "--primitives", "mA,M", "--others", "noisy"], "expected a task of"),
+        (["run", "--primitives", ""], "alphabet: expected at least one primitive"),
+        (["run", "--primitives", "mA,M", "--max-parameters", "0"], "parameters: expected a limit of one"),
+        (["run", "--candidates", "nowhere"], "--candidates: expected a folder"),
         (["show", "nothing"], "study: expected a study's folder"),
         (["extrapolate", "composer-best", "--target", "5b"], "--target: expected one of 350m, 1b, 3b"),
         (["extrapolate", "mA Mc", "--target", "1b"], "Nor is it a baseline"),
@@ -56,3 +61,42 @@ def test_a_baseline_is_written_as_one_document(tmp_path: Path) -> None:
     assert exact["counts"]["parameters"] == 1_235_814_400
     assert abs(matched["counts"]["parameters"] / 350e6 - 1) < 0.03
     assert Path(exact["file"]).is_file()
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv.pop(1)] = None
+from harness.compose.cli import app
+app()
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "command", "extra"),
+    [
+        ("optuna", ["run", "--primitives", "mA,M"], "compose"),
+        ("scipy", ["show", "x"], "compose"),
+        ("matplotlib", ["run", "--primitives", "mA,M"], "compose"),
+        ("lm_eval", ["eval", "mA M"], "eval"),
+    ],
+)
+def test_a_missing_library_is_named_with_its_extra_before_any_work(
+    tmp_path: Path, library: str, command: list[str], extra: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT, library, *command, "--runs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert ended.stderr.endswith(f"got none. Install it: pip install 'aira-harness[{extra}]'\n")
+    assert len(ended.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluating_does_not_need_the_library_that_searches() -> None:
+    command = [sys.executable, "-c", WITHOUT, "optuna", "eval", "mA M", "--width", "40"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "--width: expected a multiple of 32" in ended.stderr

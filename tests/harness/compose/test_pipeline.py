@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.compose.composition import parse
 from harness.compose.engines.cached import MemoryCache
-from harness.compose.pipeline import Found, OtherTask, Pipeline, Plan, finalists_of
+from harness.compose.pipeline import Found, OtherTask, Pipeline, Plan
+from harness.compose.proxies.request import ProxyRequest, ProxyResult
 from harness.compose.study import open_study
 from harness.compose.study_folder import read_study
 from harness.errors import HarnessError, WrongUsage
-from tests.harness.compose.evaluations import InProcessEngine, settings
+from tests.harness.compose.evaluations import DyingEngine, InProcessEngine, quality, result, settings
 
 OTHERS = (
     OtherTask(task="copying", preset="tiny", steps=50),
@@ -19,15 +23,34 @@ OTHERS = (
 PLAN = Plan(others=OTHERS, finalists=4, winners=2, agreed=1, seeds=2)
 
 
-def follow(runs: Path, *, engine: InProcessEngine | None = None, steps: int | None = None) -> Found | None:
+def follow(
+    runs: Path,
+    *,
+    engine: InProcessEngine | None = None,
+    steps: int | None = None,
+    plan: Plan = PLAN,
+    **changes: Any,
+) -> Found | None:
     """Run the whole job, or its first `steps` steps only."""
-    asked = settings("random", budget=16)
+    asked = settings("random", **{"budget": 16, **changes})
     with open_study(asked, runs=runs, engine=engine or InProcessEngine(), cache=MemoryCache()) as study:
-        pipeline = Pipeline(study, PLAN)
+        pipeline = Pipeline(study, plan)
         for done, _ in enumerate(pipeline.run(), start=1):
             if done == steps:
                 return None
         return pipeline.found
+
+
+def evaluate_anything(asked: ProxyRequest) -> ProxyResult:
+    return result(quality(asked.tokens), asked.steps)
+
+
+class DyingOnText(DyingEngine):
+    """Workers die of some compositions, but on text only."""
+
+    def completed(self, requests: Sequence[ProxyRequest]) -> Iterator[tuple[int, ProxyResult]]:
+        on_text = {one.task for one in requests} == {"text"}
+        return super().completed(requests) if on_text else InProcessEngine().completed(requests)
 
 
 def test_the_winner_and_the_plain_transformer_are_scored_on_the_final_split_and_nothing_else_is(
@@ -69,6 +92,53 @@ def test_a_job_that_was_left_anywhere_ends_as_one_that_was_not(tmp_path: Path, s
     assert follow(tmp_path / "left") == whole
 
 
+@pytest.mark.parametrize("alphabet", [("mA", "Mb"), ("M",), ("Mb",)])
+def test_a_study_without_attention_or_mlps_is_set_beside_the_plain_transformer_too(
+    tmp_path: Path, alphabet: tuple[str, ...]
+) -> None:
+    engine = InProcessEngine(evaluate_anything)
+    found = follow(tmp_path, engine=engine, alphabet=alphabet, layers=4)
+    assert found is not None
+    plain = parse("mA M mA M")
+    assert found.final[-1].composition == plain
+    asked = next(one for one in engine.asked if one.split == "final" and one.tokens == plain.tokens)
+    assert dict(asked.identities) == {"mA": "mA/1", "M": "M/1"}
+
+
+def test_without_other_tasks_the_best_trials_are_re_tested_all_the_same(tmp_path: Path) -> None:
+    found = follow(tmp_path, plan=replace(PLAN, others=()))
+    assert found is not None
+    assert len(found.finalists) == PLAN.finalists
+    assert all(one.mean == one.fitness for one in found.finalists)
+    winners = [one.composition for one in found.finalists[: PLAN.winners]]
+    assert set(winners) <= {one.composition for one in found.retested}
+
+
+def test_finalists_have_the_tasks_that_were_asked_for_whatever_an_earlier_run_asked(tmp_path: Path) -> None:
+    follow(tmp_path, steps=68)  # in the middle of the scores on other tasks
+    found = follow(tmp_path, plan=replace(PLAN, others=OTHERS[1:]))
+    assert found is not None
+    assert [set(one.others) for one in found.finalists] == [{"memory/tiny"}] * PLAN.finalists
+    assert found == follow(tmp_path / "alone", plan=replace(PLAN, others=OTHERS[1:]))
+
+
+def test_a_composition_whose_workers_died_scores_as_one_that_knows_nothing(tmp_path: Path) -> None:
+    """On text a score is minus bits per byte: zero would be the best there is."""
+    text = OtherTask(task="text", preset="tiny", steps=50, chance=-8.0)
+    found = follow(tmp_path, engine=DyingOnText("M"), plan=replace(PLAN, others=(text,), finalists=16))
+    assert found is not None
+    dead = [one for one in found.finalists if one.composition.tokens[0] == "M"]
+    assert dead
+    assert {one.others["text/tiny"] for one in dead} == {-8.0}
+
+
+def test_other_tasks_are_asked_once(tmp_path: Path) -> None:
+    engine = InProcessEngine()
+    follow(tmp_path)
+    follow(tmp_path, engine=engine)
+    assert not [one for one in engine.asked if one.task in ("copying", "memory")]
+
+
 def test_a_study_read_from_its_folder_knows_its_winner_and_its_finalists(tmp_path: Path) -> None:
     found = follow(tmp_path)
     assert found is not None
@@ -77,7 +147,7 @@ def test_a_study_read_from_its_folder_knows_its_winner_and_its_finalists(tmp_pat
     assert study.best() == found.best
     assert tuple(study.retested()) == found.retested
     with open_study(study.settings, runs=tmp_path, engine=InProcessEngine(), cache=MemoryCache()) as opened:
-        assert finalists_of(opened) == found.finalists
+        assert Pipeline(opened, PLAN).finalists() == found.finalists
 
 
 def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:

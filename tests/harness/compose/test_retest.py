@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.compose.accounting import ledger, spent_by
 from harness.compose.composition import Composition, parse
 from harness.compose.controls import ControlRun, Statement, control_settings, winner
 from harness.compose.engines.cached import MemoryCache
@@ -12,6 +13,7 @@ from harness.compose.intervals import Interval
 from harness.compose.limits import Limits
 from harness.compose.retest import Retested, final, retest
 from harness.compose.study import Study, open_study
+from harness.compose.study_folder import read_study
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluations import DyingEngine, InProcessEngine, settings
 
@@ -99,6 +101,9 @@ def test_controls_cost_what_the_searcher_cost_and_share_seeds_and_cache(tmp_path
     dearest_round = 8 * 100 + 8 * 2 * 200
     assert all(costs[0] <= cost < costs[0] + dearest_round for cost in costs[1:])
     assert searches["random"].ledger.cached >= 8  # the uniform start is the same for all
+    for one in run.comparison.searches:
+        assert sum(cost for cost, _ in one.spent) == one.ledger.steps
+        assert len(one.spent) == one.ledger.complete + one.ledger.pruned
     assert [(one.searcher, one.control) for one in run.comparison.statements] == [
         ("evolution", "random"),
         ("evolution", "tpe"),
@@ -152,3 +157,29 @@ def test_a_study_without_a_score_has_no_winner(tmp_path: Path) -> None:
 def test_scores_survive_the_record() -> None:
     one = Retested(composition=GOOD, scores=(0.5, 0.25), diverged=1)
     assert Retested.from_json(one.to_json()) == one
+
+
+def test_all_re_tests_are_kept_and_each_is_recorded_once(tmp_path: Path) -> None:
+    asked = settings("random", budget=8)
+    for _ in range(2):
+        with open_study(asked, runs=tmp_path, engine=InProcessEngine(), cache=MemoryCache()) as study:
+            list(study.run())
+            both = retest(study, [GOOD, BAD], seeds=2)
+            retest(study, [BAD], seeds=2)
+    read = read_study(asked.study_id, tmp_path)
+    assert len(read.state.bodies("retested")) == 2
+    assert read.retested() == list(both)
+
+
+def test_what_was_spent_on_failures_is_counted_to_the_next_trial(tmp_path: Path) -> None:
+    asked = settings("random", budget=32)
+    with open_study(asked, runs=tmp_path, engine=InProcessEngine(), cache=MemoryCache()) as study:
+        list(study.run())
+        entries = study.state.entries
+    failed = [n for n, entry in enumerate(entries) if entry.fitness is None and entry.steps]
+    assert failed == []
+    entries[3].fitness = None
+    fitness = [entry.fitness for entry in entries if entry.fitness is not None]
+    assert [worth for _, worth in spent_by(entries)] == fitness
+    assert spent_by(entries)[3][0] == entries[3].steps + entries[4].steps
+    assert sum(cost for cost, _ in spent_by(entries)) == ledger(entries).steps

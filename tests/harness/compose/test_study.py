@@ -18,8 +18,9 @@ from harness.compose.engines.cached import MemoryCache
 from harness.compose.engines.local import LocalEngine
 from harness.compose.engines.protocol import Engine
 from harness.compose.limits import Limits
-from harness.compose.study import JOURNAL, RECORD, Study, open_study
+from harness.compose.study import JOURNAL, Study, open_study
 from harness.compose.study_settings import StudySettings
+from harness.compose.study_state import RECORD
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.compose.evaluations import DyingEngine, InProcessEngine, evaluate, settings
 
@@ -134,7 +135,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path: Path) -> None:
     assert journal(asked, tmp_path / "killed") == journal(asked, tmp_path / "whole")
 
 
-@pytest.mark.parametrize("damage", ["torn", "locked", "gone", "foreign"])
+@pytest.mark.parametrize("damage", ["torn", "locked", "gone", "foreign", "bent"])
 def test_the_journal_is_made_anew_wherever_it_disagrees_with_the_record(tmp_path: Path, damage: str) -> None:
     asked = settings(budget=8)
     whole = finish(asked, tmp_path)
@@ -146,6 +147,8 @@ def test_the_journal_is_made_anew_wherever_it_disagrees_with_the_record(tmp_path
         os.symlink(path, f"{path}.lock")
     elif damage == "gone":
         path.unlink()
+    elif damage == "bent":  # the last line is whole and no JSON
+        path.write_bytes(path.read_bytes()[:-9] + b"\0" * 8 + b"\n")
     else:
         finish(settings(budget=8, seed=1), tmp_path)
         path.write_bytes((tmp_path / settings(budget=8, seed=1).study_id / JOURNAL).read_bytes())
@@ -271,7 +274,7 @@ def test_two_processes_cannot_have_one_study(tmp_path: Path) -> None:
         finish(settings(), tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["bytes", "event", "settings"])
+@pytest.mark.parametrize("damage", ["bytes", "event", "settings", "first", "token"])
 def test_a_damaged_record_is_one_line_that_says_what_to_do(tmp_path: Path, damage: str) -> None:
     asked = settings(budget=8)
     finish(asked, tmp_path)
@@ -281,14 +284,27 @@ def test_a_damaged_record_is_one_line_that_says_what_to_do(tmp_path: Path, damag
     else:
         raw = sqlite3.connect(path)
         raw.execute("DROP TRIGGER events_stay")
-        kind, body = ("started", "{}") if damage == "settings" else ("proposed", "{nothing")
-        raw.execute("UPDATE events SET body = ? WHERE kind = ?", (body, kind))
+        kind = "started" if damage in ("settings", "first") else "proposed"
+        change = {"settings": "'{}'", "token": "replace(body, 'Mb', 'Mc')"}.get(damage, "'{nothing'")
+        raw.execute(f"UPDATE events SET body = {change} WHERE kind = ?", (kind,))
         raw.commit()
         raw.close()
     with pytest.raises(HarnessError) as caught:
         finish(asked, tmp_path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_journal_that_cannot_be_written_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    asked = settings(budget=8)
+    path = tmp_path / asked.study_id / JOURNAL
+    path.mkdir(parents=True)
+    with pytest.raises(HarnessError, match="What was finished is kept"):
+        finish(asked, tmp_path)
+    path.rmdir()
+    engine = InProcessEngine()
+    finish(asked, tmp_path, engine)
+    assert engine.asked == []
 
 
 def test_settings_that_make_no_study_are_refused() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -86,6 +87,13 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
         model.norm.weight.fill_(float("nan"))
     with pytest.raises(HarnessError, match="expected finite losses, got nan"):
         pretrain(model, RECIPE, name="m")
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_in_its_last_step_too() -> None:
+    model = tiny_model()
+    model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(HarnessError, match="expected finite losses, got nan"):
+        pretrain(model, replace(RECIPE, steps=1), name="m")
 
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:

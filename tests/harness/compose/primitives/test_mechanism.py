@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,9 @@ def test_above_100m_a_timed_mechanism_may_be_built(tmp_path):
     composition, alphabet = large(timed(tmp_path))
     assert needs_measured(composition, alphabet) == ()
     check_evidence(composition, alphabet, LLAMA)
+
+
+def test_a_refusal_comes_out_of_a_worker_as_it_went_in() -> None:
+    copied = pickle.loads(pickle.dumps(PrimitiveRefused("ADM-CAUSAL", "expected a causal mechanism")))
+    assert isinstance(copied, PrimitiveRefused)
+    assert (copied.rule, str(copied), copied.exit_code) == ("ADM-CAUSAL", "expected a causal mechanism", 1)

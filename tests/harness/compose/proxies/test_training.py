@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
@@ -99,6 +100,25 @@ def test_divergence_is_an_answer_with_the_score_of_chance(task: str) -> None:
     assert result.steps < 60
     assert result.score == preset.data("", 0).chance
     assert math.isfinite(result.loss)
+
+
+@pytest.mark.parametrize("every", [3, 50])
+def test_a_gradient_that_is_not_finite_is_a_divergence_in_the_last_step_too(
+    monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    preset = replace(preset_of("text", "tiny"), every=every)
+    honest = FlatAdamW.step
+
+    def exploding(self: FlatAdamW, number: int) -> bool:
+        if number == 2:
+            embedding = self._parameters[0]
+            embedding.grad = torch.full_like(embedding, math.inf)
+        return honest(self, number)
+
+    monkeypatch.setattr(FlatAdamW, "step", exploding)
+    result = train(request(task="text", steps=3), preset, built_in())
+    assert (result.diverged, result.steps, result.score) == (True, 3, -8.0)
+    json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_a_loss_that_is_not_finite_ends_a_training_at_once() -> None:
