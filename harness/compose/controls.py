@@ -22,7 +22,6 @@ from harness.compose.limits import Constraint, anything
 from harness.compose.retest import SEEDS, Retested, retest
 from harness.compose.study import Progress, Study, open_study
 from harness.compose.study_settings import StudySettings
-from harness.compose.study_state import Entry
 from harness.errors import HarnessError
 
 CONTROLS = ("random", "tpe")
@@ -34,23 +33,12 @@ Beats = Literal["yes", "no", "not shown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-<<<<<<< HEAD
-    """One search: its trials, what they cost, and its winner, re-tested."""
-
-    sampler: str
-    entries: tuple[Entry, ...]
-=======
     """One search, what its trials cost and were worth (`spent_by`), and its winner, re-tested."""
 
     sampler: str
     ledger: Ledger
     spent: tuple[tuple[int, float], ...]
->>>>>>> w-review
     winner: Retested
-
-    @property
-    def ledger(self) -> Ledger:
-        return ledger(self.entries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,33 +105,18 @@ class ControlRun:
     def run(self) -> Iterator[Progress]:
         """Search with each control, then re-test the winners of all."""
         steps = ledger(self._study.state.entries).steps
-<<<<<<< HEAD
-        trials = [tuple(self._study.state.entries)]
-        winners = [winner(self._study)]
-        for name in self._controls:
-            settings = control_settings(self._study.settings, name, steps=steps)
-            with self._open(settings) as control:
-                yield from control.run()
-                trials.append(tuple(control.state.entries))
-=======
         entries = [self._study.state.entries]
         winners = [winner(self._study)]
         for name in self._controls:
             with self._open(control_settings(self._study.settings, name, steps=steps)) as control:
                 yield from control.run()
                 entries.append(control.state.entries)
->>>>>>> w-review
                 winners.append(winner(control))
         tested = {one.composition: one for one in retest(self._study, winners, seeds=self._seeds)}
         names = [self._study.settings.sampler, *self._controls]
         searches = tuple(
-<<<<<<< HEAD
-            Control(sampler=name, entries=entries, winner=tested[best])
-            for name, entries, best in zip(names, trials, winners, strict=True)
-=======
             Control(sampler=name, ledger=ledger(trials), spent=spent_by(trials), winner=tested[best])
             for name, trials, best in zip(names, entries, winners, strict=True)
->>>>>>> w-review
         )
         self._comparison = Comparison(searches=searches, statements=statements(searches))
 

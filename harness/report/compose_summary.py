@@ -45,14 +45,8 @@ class Summary:
     @classmethod
     def of(cls, study: Study, plan: Plan, found: Found, comparison: Comparison | None) -> Summary:
         entries = tuple(study.state.entries)
-<<<<<<< HEAD
-        searches = () if comparison is None else comparison.searches[1:]
-        spent = {study.settings.sampler: spent_by(entries)}
-        spent |= {f"control: {one.sampler}": spent_by(one.entries) for one in searches}
-=======
         searches = () if comparison is None else comparison.searches
         spent = {one.sampler: one.spent for one in searches} or {study.settings.sampler: spent_by(entries)}
->>>>>>> w-review
         return cls(
             settings=study.settings,
             plan=plan,
@@ -76,14 +70,6 @@ class Summary:
         ]
 
 
-<<<<<<< HEAD
-def spent_by(entries: Sequence[Entry]) -> list[tuple[float, float]]:
-    """(training steps, fitness) of each trial that has a fitness, in order."""
-    return [(float(entry.steps), entry.fitness) for entry in entries if entry.fitness is not None]
-
-
-=======
->>>>>>> w-review
 def document(summary: Summary) -> dict[str, Any]:
     """The job as JSON: the same for the same job, but for what a clock said (`cpu_seconds`, `cached`)."""
     return {
