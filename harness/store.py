@@ -59,7 +59,7 @@ class Store:
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")
                 self._prepare()
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for a damaged schema
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a damaged schema
             raise HarnessError(
                 f"{path}: expected a run file, got {error}. Choose another folder with --runs."
             ) from None
@@ -166,7 +166,7 @@ class _OneLineErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             raise HarnessError(
                 f"{self._path}: cannot read or write the run ({error}). What was finished is kept: "
                 "make room or permission, then run the same command again."

@@ -78,6 +78,8 @@ def test_an_event_that_is_no_json_and_a_schema_that_is_no_text_are_refused(tmp_p
     path.write_bytes(whole.replace(b"CREATE TRIGGER events_stay", b"CREATE TRIGGER events_\xffstay"))
     with pytest.raises(HarnessError, match="expected a run file"):
         Store(path)
+    with Store(path, read_only=True) as store, pytest.raises(HarnessError, match="cannot read or write"):
+        list(store.events())
 
 
 def test_a_file_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
