@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,17 +44,22 @@ class Event:
 class Store:
     """An open run file. A context manager; one writer at a time (the run's lock sees to that)."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file. Raises HarnessError if it is no run file, of another layout, or not
-        writable.
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open or create the file; `read_only` opens one that is there, also where nothing can be written.
+
+        Raises HarnessError if it is no run file, of another layout, or not writable.
         """
         self.path = path
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._prepare()
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for a damaged schema
+            if read_only:
+                self._database = _for_reading(path)
+                self._check_layout()
+            else:
+                self._database = sqlite3.connect(path, isolation_level=None)
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self._database.execute("PRAGMA synchronous = FULL")
+                self._prepare()
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a damaged schema
             raise HarnessError(
                 f"{path}: expected a run file, got {error}. Choose another folder with --runs."
             ) from None
@@ -118,12 +124,17 @@ class Store:
         return bytes(row[0])
 
     def _prepare(self) -> None:
-        version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
-        if version == 0:
+        if self._version() == 0:
             self._database.executescript(
                 f"BEGIN EXCLUSIVE;\n{_SCHEMA}\nPRAGMA user_version = {LAYOUT};\nCOMMIT;"
             )
-        elif version != LAYOUT:
+        self._check_layout()
+
+    def _version(self) -> int:
+        return int(self._database.execute("PRAGMA user_version").fetchone()[0])
+
+    def _check_layout(self) -> None:
+        if (version := self._version()) != LAYOUT:
             raise HarnessError(
                 f"{self.path}: expected a run file of layout {LAYOUT}, got layout {version}. "
                 "Choose another folder with --runs."
@@ -131,6 +142,16 @@ class Store:
 
     def _one_line_errors(self) -> _OneLineErrors:
         return _OneLineErrors(self.path)
+
+
+def _for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing. In WAL mode SQLite wants to write beside the file even to read it;
+    a file without a log beside it is whole by itself, and can be declared to stay as it is.
+    """
+    whole = not path.with_name(f"{path.name}-wal").exists()
+    frozen = whole and not os.access(path.parent, os.W_OK)
+    options = "mode=ro&immutable=1" if frozen else "mode=ro"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True, isolation_level=None)
 
 
 class _OneLineErrors:
@@ -145,7 +166,7 @@ class _OneLineErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
             raise HarnessError(
                 f"{self._path}: cannot read or write the run ({error}). What was finished is kept: "
                 "make room or permission, then run the same command again."

@@ -45,13 +45,6 @@ def parameters(composition: Composition, alphabet: Alphabet, shape: ModelShape) 
     return ends + sum(many * (shape.d_model + alphabet[token].parameters(shape)) for token, many in layers)
 
 
-def training_flops(parameters: int, tokens: int) -> int:
-    """6 N D: of training on `tokens` tokens (Kaplan et al. 2020, arXiv 2001.08361), attention scores left
-    out. N counts a tied embedding, since the head multiplies by it; leave an untied embedding out of N.
-    """
-    return 6 * parameters * tokens
-
-
 def needs_measured(composition: Composition, alphabet: Alphabet) -> tuple[str, ...]:
     """Tokens whose throughput no device has shown, sorted."""
     return tuple(sorted(token for token in set(composition.tokens) if alphabet[token].needs_measured))

@@ -10,12 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from verify.seeds import derive
-
 LEVEL = 0.95
-RESAMPLES = 10_000
-
-Method = Literal["t", "bootstrap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +21,7 @@ class Interval:
     low: float
     high: float
     n: int
-    method: Method
+    method: Literal["t"] = "t"
 
     @property
     def excludes_zero(self) -> bool:
@@ -52,21 +47,7 @@ def t_interval(values: Sequence[float]) -> Interval:
     error = float(array.std(ddof=1)) / math.sqrt(len(array))
     reach = float(stats.t.ppf((1 + LEVEL) / 2, len(array) - 1)) * error
     mean = float(array.mean())
-    return Interval(mean=mean, low=mean - reach, high=mean + reach, n=len(array), method="t")
-
-
-def bootstrap_interval(values: Sequence[float], *, seed: int) -> Interval:
-    """Percentile interval of the mean over `RESAMPLES` resamples: for many values of no known shape.
-
-    Repeatable from `seed`. Too narrow for fewer than ten values or so. Raises ValueError as `t_interval`.
-    """
-    array = _checked(values)
-    rng = np.random.Generator(np.random.Philox(key=derive(seed, "bootstrap")))
-    means = array[rng.integers(len(array), size=(RESAMPLES, len(array)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(
-        mean=float(array.mean()), low=float(low), high=float(high), n=len(array), method="bootstrap"
-    )
+    return Interval(mean=mean, low=mean - reach, high=mean + reach, n=len(array))
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Interval:

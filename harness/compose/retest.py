@@ -83,7 +83,8 @@ def final(study: Study, compositions: Sequence[Composition], *, seeds: int = SEE
         earlier = "; ".join(" ".join(tokens) for tokens in begun[0]["tokens"])
         raise HarnessError(
             f"final split: expected to be read once, got a second reading. It was read for {earlier} with "
-            f"{begun[0]['seeds']} seeds: ask for these again, or begin a new study."
+            f"{begun[0]['seeds']} seeds: ask for these again (with the other tasks of then), or begin a new "
+            "study with another seed."
         )
     if read := study.state.bodies(FINAL_READ):
         return tuple(Retested.from_json(values) for values in read[0]["results"])

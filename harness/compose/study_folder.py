@@ -77,7 +77,7 @@ def read_study(name: str, runs: Path) -> ReadStudy:
             f"study: expected a study's folder, or its id under {runs}, got {name!r}. "
             f"There: {', '.join(near) or 'none'}."
         )
-    with Store(folder / RECORD) as store:
+    with Store(folder / RECORD, read_only=True) as store:
         started = next(store.events(), None)
         state = StudyState.replay(store)
     if started is None or started.kind != "started":

@@ -116,9 +116,6 @@ class StudyState:
     def finished(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.outcome is not None]
 
-    def with_outcome(self, *outcomes: Outcome) -> list[Entry]:
-        return [entry for entry in self.entries if entry.outcome in outcomes]
-
     def ranked(self) -> list[Entry]:
         """Trials that have a fitness, the best first; of equal ones the earlier."""
         return ranked(self.entries)

@@ -24,14 +24,22 @@ DEVICE = "sm_90"
 
 def write_outputs(summary: Summary, alphabet: Alphabet, folder: Path) -> Summary:
     """Write the best composition's configurations and the study's pictures under `folder`; returns the
-    summary with what was written. Raises HarnessError where a file cannot be written.
+    summary with what was written, and why a size was not. Raises HarnessError where a file cannot be written.
     """
-    configurations = tuple(
-        write_configuration(configure(summary.found.best, alphabet, size, method="stretch"), alphabet, folder)
-        for size in SIZES.values()
+    configurations, unreached = [], []
+    for size in SIZES.values():
+        try:
+            one = configure(summary.found.best, alphabet, size, method="stretch")
+        except WrongUsage as reason:  # no shape is near enough: no reason to keep what was found to oneself
+            unreached.append(f"{size.name}: {reason}")
+        else:
+            configurations.append(write_configuration(one, alphabet, folder))
+    return replace(
+        summary,
+        configurations=tuple(configurations),
+        unreached=tuple(unreached),
+        pictures=draw_pictures(summary, alphabet, folder / PICTURES),
     )
-    pictures = draw_pictures(summary, alphabet, folder / PICTURES)
-    return replace(summary, configurations=configurations, pictures=pictures)
 
 
 def write_configuration(

@@ -30,7 +30,9 @@ SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A finished job. `spent` is what `spent_by` says of each search, by sampler."""
+    """A finished job. `spent` is what `spent_by` says of each search, by sampler; `unreached` are sizes that
+    have no configuration, each with the reason.
+    """
 
     settings: StudySettings
     plan: Plan
@@ -40,6 +42,7 @@ class Summary:
     comparison: Comparison | None
     spent: Mapping[str, Sequence[tuple[int, float]]]
     configurations: tuple[tuple[Configuration, Path], ...] = ()
+    unreached: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
 
     @classmethod
@@ -91,6 +94,7 @@ def document(summary: Summary) -> dict[str, Any]:
         "configurations": [
             {"file": path.name, **configuration.to_json()} for configuration, path in summary.configurations
         ],
+        "unreached": list(summary.unreached),
         "sentence": last_sentence(summary),
     }  # fmt: skip
 
@@ -113,6 +117,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         for statement in summary.comparison.statements:
             console.print(Text(str(statement)), soft_wrap=True)
         console.print()
+    for reason in summary.unreached:
+        console.print(Text(f"no configuration  {reason}"), soft_wrap=True)
     for path in summary.pictures:
         console.print(Text(f"picture  {path}"), soft_wrap=True)
     console.print(Text(str(summary.ledger)), soft_wrap=True)

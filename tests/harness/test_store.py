@@ -78,6 +78,8 @@ def test_an_event_that_is_no_json_and_a_schema_that_is_no_text_are_refused(tmp_p
     path.write_bytes(whole.replace(b"CREATE TRIGGER events_stay", b"CREATE TRIGGER events_\xffstay"))
     with pytest.raises(HarnessError, match="expected a run file"):
         Store(path)
+    with Store(path, read_only=True) as store, pytest.raises(HarnessError, match="cannot read or write"):
+        list(store.events())
 
 
 def test_a_file_of_another_layout_is_refused_by_name(tmp_path: Path) -> None:
@@ -113,3 +115,28 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> Non
         assert [event.kind for event in store.events()] == ["started"]
         store.append("judged", {})
         assert [event.kind for event in store.events()] == ["started", "judged"]
+
+
+def test_a_run_is_read_without_a_trace_while_it_is_written_and_after(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with Store(path) as store:
+        store.append("proposed", {"round": 1})
+        with Store(path, read_only=True) as reader:
+            assert [event.kind for event in reader.events()] == ["proposed"]
+            with pytest.raises(HarnessError, match="readonly"):
+                reader.append("proposed", {"round": 2})
+    with Store(path, read_only=True) as reader:
+        assert len(list(reader.events())) == 1
+    with pytest.raises(HarnessError, match="expected a run file"):
+        Store(tmp_path / "none.sqlite", read_only=True)
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_a_run_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run?#.sqlite"
+    with Store(path) as store:
+        store.append("proposed", {"round": 1})
+    monkeypatch.setattr("os.access", lambda folder, mode: False)
+    with Store(path, read_only=True) as reader:
+        assert len(list(reader.events())) == 1
+    assert list(tmp_path.iterdir()) == [path]

@@ -4,10 +4,8 @@
 (vocabulary, length, width 128, batch 128) for a GPU or for patience.
 
 The tasks have a plateau: for many steps a model guesses among what the sequence shows, then it finds the
-answer within a few dozen. Below that transition, scores tell luck from luck. Where it lies for `mA M` x 8,
-measured with `python -m harness.compose.proxies.transitions`, is what `rung` is set from:
-
-TRANSITIONS
+answer within a few dozen. Below that transition, scores tell luck from luck. Where it lies for `mA M` x 8, as
+`python -m harness.compose.proxies.transitions` measures it, is what `rung` is set from.
 """
 
 from __future__ import annotations

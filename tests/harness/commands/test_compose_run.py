@@ -87,6 +87,16 @@ def test_a_job_leaves_three_configurations_within_three_percent_and_pictures(
     ]
 
 
+def test_a_size_that_no_shape_reaches_is_told_and_keeps_nothing_else_back(tmp_path: Path) -> None:
+    """64 layers of Mb at 350M: the next width is more than 6 % larger."""
+    stdout, _ = composed(tmp_path, as_json=True, primitives=("Mb",), layers=64, others=())
+    document = json.loads(stdout)
+    assert [one["name"].partition("-")[0] for one in document["configurations"]] == ["1B", "3B"]
+    (reason,) = document["unreached"]
+    assert reason.startswith("350M: 64Mb: expected a shape within 3 %")
+    assert document["final"]
+
+
 def test_controls_are_told_with_their_differences(finished: tuple[Path, str]) -> None:
     controls = json.loads(finished[1])["controls"]
     assert [one["sampler"] for one in controls["searches"]] == ["random", "tpe"]

@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.compose.composition import parse
-from harness.compose.counts import count, parameters, training_flops
+from harness.compose.counts import count, parameters
 from harness.compose.model import ComposedModel
 from harness.compose.primitives.alphabet import built_in
 from harness.compose.shape import ModelShape
@@ -46,7 +46,3 @@ def test_only_attention_keeps_more_for_a_longer_sequence():
     assert state("mA", 200) == 2 * state("mA", 100) == 2 * 200 * 2 * 8 * 2
     assert state("Mb", 200) == state("Mb", 100) > 0
     assert state("M", 200) == 0
-
-
-def test_training_takes_six_operations_a_parameter_and_token():
-    assert training_flops(1_000, 20_000) == 120_000_000

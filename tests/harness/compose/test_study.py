@@ -190,7 +190,7 @@ def test_divergence_is_failure_and_says_so(tmp_path: Path) -> None:
     asked = settings("exhaustive", budget=8, alphabet=("mA", "M"), layers=3)
     with open_study(asked, runs=tmp_path, engine=InProcessEngine(), cache=MemoryCache()) as study:
         list(study.run())
-        (entry,) = study.state.with_outcome("failed")
+        (entry,) = [entry for entry in study.state.entries if entry.outcome == "failed"]
     assert str(entry.composition) == "M M M"
     assert (entry.fitness, entry.reason) == (None, "diverged within 100 steps")
 
