@@ -7,6 +7,8 @@ prices.py           what tokens cost; `prices.toml` is the table that a user may
 answers.py          from an answer to a file, or to a sentence that says what was wrong with the answer
 evidence.py         what the judge said, in less than 6,000 characters, made by code
 contract.py         the rules as the judge has them and the notes of a family
-operators.py        draft, debug, improve, crossover, simplify: which one, and what it says; texts in prompts/
+texts.py            what the text of a mechanism says about itself
+operators.py        draft, debug, improve, crossover, simplify: which one, and what it says
+prompts.py          the texts in prompts/
 agent.py            the agent: a round at a time, every answer counted once
 """

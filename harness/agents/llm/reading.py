@@ -41,12 +41,18 @@ def _completion(message: dict[str, Any], finish: Any, usage: Usage | None) -> Co
             usage=usage,
         )
     if isinstance(refusal, str) and refusal:
-        return Completion(text=text, finish="refusal", detail=encodable(refusal)[:500], usage=usage)
+        return Completion(text=text, finish="refusal", detail=_one_line(refusal), usage=usage)
     if finish == "content_filter":
         return Completion(text=text, finish="refusal", detail="the server's content filter", usage=usage)
     if finish == "length":
         return Completion(text=text, finish="length", detail="the limit of tokens", usage=usage)
     return Completion(text=text, finish="stop", usage=usage)
+
+
+def _one_line(text: str) -> str:
+    """At most 500 characters that a terminal takes for text."""
+    shown = "".join(character if character.isprintable() else " " for character in encodable(text[:1000]))
+    return " ".join(shown.split())[:500]
 
 
 def _text(content: Any) -> str:
