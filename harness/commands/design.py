@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.agents.protocol import Agent, Skeleton, Task
-from harness.commands.design_agents import AgentRequest, open_agent
+from harness.commands.design_agents import AgentRequest, check_agent, open_agent
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
 from harness.engine.pool import JudgeFactory
@@ -50,6 +50,7 @@ def run(
 
     Raises HarnessError where the run cannot go on. `judges` opens a judge in each process of the pool.
     """
+    check_agent(request.agent)
     skeletons = load_skeletons(request.family, templates, free=request.agent.writes_files)
     if not skeletons:
         raise NothingToDo(

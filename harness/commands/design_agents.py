@@ -11,7 +11,7 @@ from typing import Literal
 
 from harness.agents.grammar.agent import GrammarAgent
 from harness.agents.llm.agent import MAX_TOKENS, LLMAgent
-from harness.agents.llm.openai_backend import from_environment
+from harness.agents.llm.openai_backend import from_environment, key_and_url
 from harness.agents.llm.prices import load_prices
 from harness.agents.llm.recording import Recorder, Replay
 from harness.agents.protocol import Agent
@@ -37,6 +37,21 @@ class AgentRequest:
         return self.kind != "grammar"
 
 
+def check_agent(request: AgentRequest) -> None:
+    """Find out before anything is loaded that options do not go together, or that a key is missing.
+
+    Raises WrongUsage.
+    """
+    if request.kind == "grammar":
+        _expect_none(request)
+    elif request.kind == "replay" and request.answers is None:
+        raise WrongUsage("--agent replay: expected recorded answers, got none. Name a file by --answers.")
+    elif request.kind == "openai":
+        if not request.model:
+            raise WrongUsage("--agent openai: expected a model, got none. Name one by --model.")
+        key_and_url()
+
+
 @contextlib.contextmanager
 def open_agent(request: AgentRequest, runs: Path) -> Iterator[Agent]:
     """The agent, for as long as the block lasts.
@@ -44,19 +59,17 @@ def open_agent(request: AgentRequest, runs: Path) -> Iterator[Agent]:
     Answers of a model are recorded in `request.answers`, or in `<runs>/answers/<model>.jsonl`. Raises
     WrongUsage for options that do not go together or a missing key, HarnessError where a file cannot be had.
     """
+    check_agent(request)
     if request.kind == "grammar":
-        _expect_none(request)
         yield GrammarAgent()
-    elif request.kind == "replay":
-        if request.answers is None:
-            raise WrongUsage("--agent replay: expected recorded answers, got none. Name a file by --answers.")
+        return
+    prices = load_prices(request.prices)
+    if request.kind == "replay":
+        assert request.answers is not None, "checked above"
         replay = Replay(request.answers, request.model)
-        prices = load_prices(request.prices)
         yield LLMAgent(replay, prices, label=replay.digest, max_tokens=request.max_tokens)
     else:
-        if not request.model:
-            raise WrongUsage("--agent openai: expected a model, got none. Name one by --model.")
-        prices = load_prices(request.prices)
+        assert request.model is not None, "checked above"
         backend = from_environment(request.model, concurrency=request.concurrency)
         recorder = Recorder(
             backend, request.answers or runs / "answers" / f"{_file_name(request.model)}.jsonl"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -12,23 +11,19 @@ def told_numbers(measured: Mapping[str, Any]) -> dict[str, float]:
     target), and the modelled time in microseconds (per device); what was not measured is left out.
     """
     told = {
-        f"largest error / tolerance, {dtype}": max(_finite(errors.values()), default=math.inf)
+        f"largest error / tolerance, {dtype}": max(map(float, errors.values()))
         for dtype, errors in sorted(measured.get("error_over_tolerance", {}).items())
+        if errors
     }
     compiled = measured.get("compiler", ())
     for key, title in (("registers", "most registers"), ("spill_bytes", "most spilled bytes")):
-        values = list(_finite(row.get(key) for row in compiled))
+        values = [float(row[key]) for row in compiled if isinstance(row.get(key), int | float)]
         if values:
             told[title] = max(values)
     for row in measured.get("throughput", ()):
         if isinstance(row.get("microseconds"), int | float):
             told[f"microseconds, {row.get('device')}, {_shape(row)}"] = float(row["microseconds"])
     return told
-
-
-def _finite(values: Iterable[Any]) -> list[float]:
-    """The numbers among them; infinities are text in a run's store, and mean no more than that."""
-    return [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
 
 
 def _shape(row: Mapping[str, Any]) -> str:

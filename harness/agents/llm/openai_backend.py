@@ -114,6 +114,12 @@ def from_environment(
     model: str, *, concurrency: int, environment: Mapping[str, str] | None = None
 ) -> OpenAIBackend:
     """The endpoint that OPENAI_API_KEY and OPENAI_BASE_URL name. Raises WrongUsage where there is no key."""
+    key, url = key_and_url(environment)
+    return OpenAIBackend(model, key=key, url=url, concurrency=concurrency)
+
+
+def key_and_url(environment: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+    """OPENAI_API_KEY, and OPENAI_BASE_URL where it is set. Raises WrongUsage where there is no key."""
     variables = os.environ if environment is None else environment
     key = variables.get(KEY, "")
     if not key:
@@ -121,7 +127,7 @@ def from_environment(
             f"--agent openai: expected a key in {KEY}, got none. Set it (any text for a server that asks for "
             f"none, with {URL}), or use --agent grammar."
         )
-    return OpenAIBackend(model, key=key, url=variables.get(URL) or None, concurrency=concurrency)
+    return key, variables.get(URL) or None
 
 
 def _sentence(error: Exception) -> str:

@@ -4,6 +4,7 @@ told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def plan(task: Task, ask: Ask, templates: Path = DEFAULT_TEMPLATES) -> Plan:
     ask = Ask(parent=parent, evidence=ask.evidence)
     scene = _Scene(task=task, ask=ask, template=template, base=base, mate=mate)
     fields = {
-        "source": base.rstrip("\n"),
+        "source": _fenced(base),
         "template": template,
         "tried": told.tried(scene.outcomes, template),
         "failures": _failures(scene),
@@ -129,6 +130,13 @@ def _system(template: str, templates: Path) -> Message:
     return Message(role="system", text=text)
 
 
+def _fenced(code: str) -> str:
+    """A code block whose fence is longer than any in the code, which a model may have written to end it."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
+    fence = "`" * (longest + 1)
+    return "\n".join([f"{fence}python", code.rstrip("\n"), fence])
+
+
 def _failures(scene: _Scene) -> str:
     lines = told.failures(scene.outcomes, scene.ask.parent, scene.template)
     return f"\nEarlier answers to this were unusable:\n{lines}\n" if lines else ""
@@ -157,7 +165,7 @@ def _crossover(scene: _Scene) -> dict[str, str]:
     assert scene.mate is not None, "a crossover has two parents"
     mate = scene.mate.proposal
     skeleton = next((s for s in scene.task.skeletons if s.name == mate.skeleton), None)
-    return {"mate": mate.source.rstrip("\n") if skeleton is None else _slot_texts(mate.source, skeleton)}
+    return {"mate": _fenced(mate.source if skeleton is None else _slot_texts(mate.source, skeleton))}
 
 
 def _slot_texts(source: str, skeleton: Skeleton) -> str:

@@ -17,7 +17,8 @@ from harness.agents.llm.prices import Price
 from harness.agents.llm.protocol import Backend
 from harness.agents.llm.recording import Recorder, Replay
 from harness.agents.protocol import Agent, Ask, Evidence, Proposal, Task
-from harness.engine.design import DesignResult, run_design
+from harness.engine.design import DesignResult, Observer, run_design
+from harness.engine.state import RunState
 from harness.errors import HarnessError
 from harness.report.design_summary import document, ledger
 from tests.harness.agents.llm.loopback import Reply, Server, fails, in_turn, says
@@ -32,7 +33,7 @@ BUDGET = 16
 SETTINGS = replace(settings(["x"] * BUDGET, seed=TASK.seed), width=8)
 
 
-def run(folder: Path, agent: Agent) -> DesignResult:
+def run(folder: Path, agent: Agent, observe: Observer = lambda state, message: None) -> DesignResult:
     return run_design(
         replace(SETTINGS, agent=agent.name),
         TASK,
@@ -41,7 +42,7 @@ def run(folder: Path, agent: Agent) -> DesignResult:
         runs=folder / "runs",
         judges=open_fake,
         workers=1,
-        observe=lambda state, message: None,
+        observe=observe,
     )
 
 
@@ -135,6 +136,25 @@ def test_a_replay_gives_the_same_folders_and_the_same_events_every_time(
     assert events(one) == events(two)
     assert events(one)[1:] == events(real[0])[1:]  # the first event names the agent
     assert document(one)["ledger"] == document(real[0])["ledger"]
+
+
+@pytest.mark.parametrize("stop", [5, 11, 26])
+def test_a_run_stopped_anywhere_goes_on_to_the_same_end(
+    stop: int, real: Any, answers: Path, tmp_path: Path
+) -> None:
+    seen = 0
+
+    def observe(state: RunState, message: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, LLMAgent(Replay(answers), PRICES), observe)
+    again = replayed(tmp_path, answers)
+    assert document(again)["ledger"] == document(real[0])["ledger"]
+    assert contents(tmp_path / "out") == contents(answers.parent / "out")
 
 
 def round_of(agent: LLMAgent) -> list[Proposal]:
