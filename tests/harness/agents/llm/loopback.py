@@ -17,13 +17,16 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 
 @dataclass(kw_only=True)
 class Reply:
-    """One response. `delay` in seconds before it; `drop` closes the connection after half of it."""
+    """One response. `delay` in seconds before it; `drop` closes the connection after half of it; `dribble` in
+    seconds between its bytes.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     drop: bool = False
+    dribble: float = 0.0
 
 
 def says(text: Any, *, finish: str = "stop", usage: Any = USAGE, **message: Any) -> Reply:
@@ -92,11 +95,19 @@ class Server:
                     for name, value in reply.headers.items():
                         self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(reply.body[: len(reply.body) // 2] if reply.drop else reply.body)
+                    self._write(
+                        reply.body[: len(reply.body) // 2] if reply.drop else reply.body, reply.dribble
+                    )
                     if reply.drop:
                         self.wfile.flush()
                         self.close_connection = True
                         self.connection.shutdown(socket.SHUT_RDWR)
+
+            def _write(self, body: bytes, pause: float) -> None:
+                size = 1 if pause else len(body)
+                for start in range(0, len(body), size or 1):
+                    self.wfile.write(body[start : start + size])
+                    time.sleep(pause)
 
             def log_message(self, *_: Any) -> None:
                 return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -180,6 +181,24 @@ def test_a_round_that_was_stopped_pays_for_no_answer_twice(tmp_path: Path) -> No
         proposals = round_of(agent)
     assert sum(proposal.answers for proposal in proposals) == kept + len(requests)
     assert len(path.read_bytes().splitlines()) == kept + len(requests)
+
+
+def test_faults_of_the_server_change_no_proposal_and_no_count(real: Any, tmp_path: Path) -> None:
+    seen: Counter[str] = Counter()
+
+    def faulty(request: dict[str, Any]) -> Reply:
+        """Busy, broken, and gone in the middle of the answer, in turn, before every other answer."""
+        seen["requests"] += 1
+        number = seen["requests"]
+        if number > 8 or number % 2:
+            return answer(request)
+        broken = replace(says("half of this"), drop=True)
+        return (fails(429, retry_after_ms="1"), fails(500, retry_after_ms="1"), broken)[number // 2 % 3]
+
+    with recording(tmp_path / "answers.jsonl", faulty) as (agent, requests):
+        proposals = round_of(agent)
+    assert proposals == [entry.proposal for entry in real[0].state.entries[:8]]
+    assert len(requests) == sum(proposal.answers for proposal in proposals) + 4
 
 
 def test_with_and_without_prepare_proposals_are_the_same(real: Any, answers: Path) -> None:

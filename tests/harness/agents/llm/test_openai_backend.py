@@ -82,6 +82,14 @@ def test_a_server_that_stays_silent_stops_the_run_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_server_that_is_never_silent_and_never_done_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.agents.llm.openai_backend._LONGEST_WAIT", 0.2)
+    endless = says("x" * 1000)
+    endless.dribble = 0.05
+    with Server(in_turn(endless)) as server, pytest.raises(HarnessError, match="no whole answer"):
+        ask(server, timeout=0.4, retries=0)
+
+
 def test_a_server_that_stays_broken_stops_the_run_after_the_retries() -> None:
     with Server(in_turn(fails(500, **SHORT))) as server, pytest.raises(HarnessError, match="status 500"):
         ask(server, retries=2)
