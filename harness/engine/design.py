@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.agents.identity import identity
 from harness.agents.protocol import Agent, Ask, Evidence, Outcome, RoundAgent, Task
 from harness.engine.folders import remove_unfinished, write_candidate, written_verdicts
-from harness.engine.identity import identity
 from harness.engine.pool import JudgeFactory, JudgePool, JudgeTask
 from harness.engine.selection import choose_full, choose_parent
 from harness.engine.settings import Settings

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.agents.identity import text_identity
 from harness.agents.llm.answers import Submission, Unusable, read_answer
 from harness.agents.llm.contract import rules_text
 from harness.agents.llm.operators import Plan, plan
@@ -136,13 +137,15 @@ def _told_digest() -> str:
 
 
 def _read(answer: Completion, made: Plan) -> Submission | Unusable:
-    """The mechanism in an answer, if it is one of the template that was asked for."""
+    """The mechanism in an answer, if it is a new one of the template that was asked for."""
     result = read_answer(answer, made.base)
     if isinstance(result, Unusable):
         return result
     named = named_template(result.source)
     if named is not None and named != made.template:
         return Unusable(problem=f"expected SPEC's template to be {made.template!r}, got {named!r}.")
+    if text_identity(result.source) in made.shown:
+        return Unusable(problem="expected a new mechanism, got one that was shown, unchanged but for names.")
     return result
 
 

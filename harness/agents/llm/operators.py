@@ -27,7 +27,7 @@ _FROM_REJECTED = [(4, "debug"), (1, "draft")]
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """One proposal before the model is asked. `template` is what the answer's SPEC must name, `base` the file
-    that patches apply to, `parent` the position it grows from.
+    that patches apply to, `parent` the position it grows from, `shown` the identities of the skeletons.
     """
 
     position: int
@@ -35,6 +35,7 @@ class Plan:
     template: str
     base: str
     parent: int | None
+    shown: frozenset[str]
     messages: tuple[Message, ...]
 
 
@@ -86,6 +87,7 @@ def plan(task: Task, ask: Ask, templates: Path = DEFAULT_TEMPLATES) -> Plan:
         template=template,
         base=base,
         parent=None if parent is None else parent.position,
+        shown=frozenset(skeleton.fingerprint for skeleton in task.skeletons),
         messages=(
             _system(template, templates),
             Message(role="user", text=prompt(operator).substitute(fields)),

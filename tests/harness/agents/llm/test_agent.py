@@ -23,9 +23,10 @@ from harness.engine.state import RunState
 from harness.errors import HarnessError
 from harness.report.design_summary import document, ledger
 from tests.harness.agents.llm.loopback import Reply, Server, fails, in_turn, says
-from tests.harness.agents.llm.scripted_model import TASK, answer, whole
+from tests.harness.agents.llm.scripted_model import TASK, UNGATED, answer, whole
 from tests.harness.engine.fake_judge import open_fake
 from tests.harness.engine.scripted_agent import settings
+from verify.source.identity import fingerprint
 
 pytest.importorskip("openai")
 
@@ -217,6 +218,15 @@ def test_an_answer_of_another_template_is_unusable() -> None:
         proposal = propose(OpenAIBackend("m", key="k", url=server.url))
     assert "got 'linear_state/v1/head_decay'" in proposal.problem
     assert (proposal.answers, proposal.unpriced) == (2, 2)
+
+
+def test_the_skeleton_itself_is_no_answer() -> None:
+    skeleton = replace(UNGATED, fingerprint=fingerprint(UNGATED.source))
+    with Server(in_turn(says(whole("K**-0.5  # as before")), says(whole("1.0")))) as server:
+        backend = OpenAIBackend("m", key="k", url=server.url)
+        proposal = propose(backend, replace(TASK, skeletons=(skeleton,)))
+    assert "got one that was shown" in server.requests[1]["messages"][-1]["content"]
+    assert (proposal.problem, proposal.answers) == ("", 2)
 
 
 def test_white_space_is_brought_into_the_judges_form() -> None:

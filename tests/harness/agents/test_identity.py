@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.agents.identity import identity
 from harness.agents.protocol import Proposal
-from harness.engine.identity import identity
 from verify.source.identity import fingerprint
 
 

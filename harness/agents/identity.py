@@ -9,16 +9,19 @@ from verify.source.identity import fingerprint
 from verify.source.parse import parse
 
 
-def identity(position: int, proposal: Proposal) -> str:
-    """The fingerprint of a proposal's source; of text that cannot be read as a mechanism, its SHA-256; and
-    of no text at all, a name of its own, since two of those are not the same mechanism.
-    """
-    if proposal.problem:
-        return f"unusable-{position}"
-    text = proposal.source.encode()
+def text_identity(source: str) -> str:
+    """The fingerprint of a mechanism, or the SHA-256 (hex) of text that cannot be read as one."""
+    text = source.encode()
     if parse(text)[0] is not None:
         try:
-            return fingerprint(proposal.source)
+            return fingerprint(source)
         except (KeyError, ValueError, TypeError, AttributeError):
             pass  # it parses, but is no module of plain functions; the judge will say so
     return hashlib.sha256(text).hexdigest()
+
+
+def identity(position: int, proposal: Proposal) -> str:
+    """The identity of a proposal's source; of an answer without one, a name of its own, since two of those
+    are not the same mechanism.
+    """
+    return f"unusable-{position}" if proposal.problem else text_identity(proposal.source)
