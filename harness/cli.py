@@ -33,6 +33,14 @@ class DepthChoice(StrEnum):
     full = "full"
 
 
+class AgentChoice(StrEnum):
+    """Who proposes."""
+
+    grammar = "grammar"
+    openai = "openai"
+    replay = "replay"
+
+
 def main() -> NoReturn:
     """Run the command line; ends the process with its exit code."""
     app(prog_name="harness")
@@ -59,9 +67,30 @@ def design(
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
+    agent: Annotated[
+        AgentChoice,
+        typer.Option(
+            help="Who proposes: grammar (offline), openai (any endpoint of OPENAI_BASE_URL, with "
+            "OPENAI_API_KEY) or replay (recorded answers)."
+        ),
+    ] = AgentChoice.grammar,
+    model: Annotated[
+        str | None, typer.Option(help="Model that openai asks, or whose answers replay.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Recorded answers: written by openai (default: in --runs), read by replay."),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="TOML or JSON: model -> input and output, in US dollars per million tokens."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 8,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 32_000,
 ) -> None:
-    """Generate mechanisms offline, judge them, and write the admitted ones as folders."""
+    """Generate mechanisms, judge them, and write the admitted ones as folders."""
     from harness.commands.design import DesignRequest, run
+    from harness.commands.design_agents import AgentRequest
 
     request = DesignRequest(
         family=family,
@@ -74,5 +103,13 @@ def design(
         workers=workers or min(2, os.cpu_count() or 1),
         as_json=as_json,
         output=output,
+        agent=AgentRequest(
+            kind=agent.value,
+            model=model,
+            answers=answers,
+            prices=prices,
+            concurrency=concurrency,
+            max_tokens=max_tokens,
+        ),
     )
     raise typer.Exit(guarded(lambda: run(request, stdout=results_console(), stderr=Console(stderr=True))))

@@ -1,7 +1,10 @@
-"""Who proposes mechanisms: one protocol, and the offline agent that needs no key, no network and no GPU.
+"""Who proposes mechanisms: one protocol, an offline agent that needs no key, no network and no GPU, and one
+that asks a language model.
 
 protocol.py   what an agent is told (`Task`, `Evidence`) and what it hands back (`Proposal`)
+identity.py   one name for each text, readable or not
 grammar/      the default agent: typed slot alternatives, recombined and mutated through libcst
+llm/          asks a language model, or replays what one answered; its package says how
 
 The grammar agent, from the inside out:
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from verify.findings import Finding
 
-Status = Literal["admitted", "clean", "rejected", "duplicate", "pending"]
-"""`clean` passed the quick depth; `pending` has no verdict yet (a proposal of the running round)."""
+Status = Literal["admitted", "clean", "rejected", "duplicate", "pending", "unusable"]
+"""`clean` passed the quick depth; `pending` has no verdict yet (a proposal of the running round);
+`unusable` was an answer without a mechanism, which no judge was asked about.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,11 @@ class Proposal:
     """One mechanism, and how it came about.
 
     `slots` describes each slot's contents for readers, `slug` names the folder; `note` is the agent's own
-    record (JSON), given back to it as evidence; `parent` is the position of the proposal it grew from;
-    `tokens` counts those a language model read and wrote.
+    record (JSON), given back to it as evidence; `parent` is the position of the proposal it grew from.
+    `problem` says why there is no mechanism; `source` is empty then.
+
+    What a language model took: `answers` it gave, `tokens` it read and wrote, and `usd`, as far as known;
+    `uncounted` answers came without a number of tokens, `unpriced` ones have no known price.
     """
 
     source: str
@@ -65,13 +70,21 @@ class Proposal:
     slots: Mapping[str, str]
     note: str
     parent: int | None = None
+    problem: str = ""
+    answers: int = 0
     tokens: int = 0
+    uncounted: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A proposal and what the judge said of it. `rules` are the ids of its findings, sorted, without
     repeats.
+
+    `counterexample` is the smallest wrong case of a rejected one (`rule`, `result`, `case`, `index`,
+    `expected`, `got`, `ratio`); `numbers` are those that the judge measured, by what they measure.
     """
 
     position: int
@@ -79,6 +92,8 @@ class Outcome:
     fingerprint: str
     status: Status
     findings: tuple[Finding, ...] = ()
+    counterexample: Mapping[str, Any] | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -115,4 +130,23 @@ class Agent(Protocol):
 
     def propose(self, task: Task, parent: Outcome | None, evidence: Evidence) -> Proposal:
         """A mechanism: grown from `parent`, or drafted afresh where it is None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One proposal that a round wants: what `Agent.propose` will be called with."""
+
+    parent: Outcome | None
+    evidence: Evidence
+
+
+@runtime_checkable
+class RoundAgent(Agent, Protocol):
+    """An agent that would rather work on all proposals of a round at once."""
+
+    def prepare(self, task: Task, asks: Sequence[Ask]) -> None:
+        """Work on what `propose` is about to be asked for, in this order. Proposals must be the same with
+        and without it, so they may not depend on one another; `evidence.known` lacks this round's here.
+        """
         ...

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.agents.grammar.agent import GrammarAgent
 from harness.agents.protocol import Agent, Skeleton, Task
+from harness.commands.design_agents import AgentRequest, check_agent, open_agent
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
 from harness.engine.pool import JudgeFactory
@@ -35,6 +35,7 @@ class DesignRequest:
     workers: int
     as_json: bool
     output: Path | None
+    agent: AgentRequest = field(default_factory=AgentRequest)
 
 
 def run(
@@ -49,14 +50,14 @@ def run(
 
     Raises HarnessError where the run cannot go on. `judges` opens a judge in each process of the pool.
     """
-    skeletons = load_skeletons(request.family, templates)
+    check_agent(request.agent)
+    skeletons = load_skeletons(request.family, templates, free=request.agent.writes_files)
     if not skeletons:
         raise NothingToDo(
             f"{request.family}: expected at least one skeleton, got none. Choose another --family."
         )
     _check_output(request.output)
-    agent = GrammarAgent()
-    with progress(stderr) as observe:
+    with open_agent(request.agent, request.runs) as agent, progress(stderr) as observe:
         result = run_design(
             settings_of(request, skeletons, agent),
             Task(skeletons=skeletons, seed=request.seed),

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.agents.protocol import Agent, Evidence, Task
+from harness.agents.identity import identity
+from harness.agents.protocol import Agent, Ask, Evidence, Outcome, RoundAgent, Task
 from harness.engine.folders import remove_unfinished, write_candidate, written_verdicts
 from harness.engine.pool import JudgeFactory, JudgePool, JudgeTask
 from harness.engine.selection import choose_full, choose_parent
@@ -21,7 +22,7 @@ from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.store import Store
 from verify.judge.verdict import Depth
-from verify.source.identity import fingerprint, short_id
+from verify.source.identity import short_id
 
 Observer = Callable[[RunState, str], None]
 """Told of every change: the state, and a line that says what changed."""
@@ -102,7 +103,7 @@ class _Run:
         for number, start in enumerate(range(0, self._settings.budget, self._settings.width)):
             stop = min(start + self._settings.width, self._settings.budget)
             self._propose(start, stop)
-            self._judge((entry for entry in self._state.entries[start:stop] if not entry.duplicate), "quick")
+            self._judge((entry for entry in self._state.entries[start:stop] if entry.for_the_judge), "quick")
             if self._settings.depth == "full":
                 self._judge(self._select(number), "full")
                 self._write()
@@ -132,16 +133,23 @@ class _Run:
 
     def _propose(self, start: int, stop: int) -> None:
         outcomes = self._state.outcomes(start)
-        skeletons = {skeleton.fingerprint for skeleton in self._task.skeletons}
-        for position in range(len(self._state.entries), stop):
-            parent = choose_parent(outcomes, seed=self._settings.seed, position=position)
-            known = self._state.known_texts() | skeletons
-            evidence = Evidence(position=position, outcomes=outcomes, known=known)
-            proposal = self._agent.propose(self._task, parent, evidence)
-            body = proposed_body(position, fingerprint(proposal.source), proposal)
+        missing = range(len(self._state.entries), stop)
+        if isinstance(self._agent, RoundAgent) and missing:
+            self._agent.prepare(self._task, [self._ask(position, outcomes) for position in missing])
+        for position in missing:
+            ask = self._ask(position, outcomes)
+            proposal = self._agent.propose(self._task, ask.parent, ask.evidence)
+            body = proposed_body(position, identity(position, proposal), proposal)
             event = self._store.append_with_source("proposed", body, proposal.source.encode())
             self._state.apply(event, self._store)
             self._observe(self._state, f"proposed {_title(self._state.entries[position])}")
+
+    def _ask(self, position: int, outcomes: tuple[Outcome, ...]) -> Ask:
+        known = self._state.known_texts() | {skeleton.fingerprint for skeleton in self._task.skeletons}
+        return Ask(
+            parent=choose_parent(outcomes, seed=self._settings.seed, position=position),
+            evidence=Evidence(position=position, outcomes=outcomes, known=known),
+        )
 
     def _judge(self, entries: Iterable[Entry], depth: Depth) -> None:
         missing = [entry for entry in entries if (entry.full if depth == "full" else entry.quick) is None]
@@ -192,7 +200,8 @@ def _task(entry: Entry, depth: Depth) -> JudgeTask:
 
 
 def _title(entry: Entry) -> str:
-    return f"#{entry.position + 1} {entry.proposal.slug} ({entry.proposal.operator})"
+    problem = f": unusable, {entry.proposal.problem}" if entry.proposal.problem else ""
+    return f"#{entry.position + 1} {entry.proposal.slug} ({entry.proposal.operator}){problem}"
 
 
 def _first_rule(entry: Entry) -> str:

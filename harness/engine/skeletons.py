@@ -15,6 +15,9 @@ from verify.source.static import check_static
 ALL = "all"
 """What `--family` says for every family at once."""
 
+FREE = "free"
+"""The family without a lock."""
+
 _VERSION = re.compile(r"v([1-9][0-9]*)")
 
 
@@ -26,19 +29,23 @@ def families(templates: Path = DEFAULT_TEMPLATES) -> tuple[str, ...]:
         sorted(
             folder.name
             for folder in templates.iterdir()
-            if folder.is_dir() and folder.name != "free" and _versions(folder)
+            if folder.is_dir() and folder.name != FREE and _versions(folder)
         )
     )
 
 
-def load_skeletons(family: str, templates: Path = DEFAULT_TEMPLATES) -> tuple[Skeleton, ...]:
+def load_skeletons(
+    family: str, templates: Path = DEFAULT_TEMPLATES, *, free: bool = False
+) -> tuple[Skeleton, ...]:
     """Every skeleton of the newest version of a family (`ALL`: of each family), sorted by name.
 
-    Raises WrongUsage for an unknown family, HarnessError where a skeleton does not pass the static stages.
+    `free` counts that family among them; its files are examples without slots, of use to an agent that
+    writes whole files. Raises WrongUsage for an unknown family, HarnessError where a skeleton does not pass
+    the static stages.
     """
-    known = families(templates)
+    known = families(templates) + ((FREE,) if free and (templates / FREE).is_dir() else ())
     if family == ALL:
-        return tuple(skeleton for name in known for skeleton in load_skeletons(name, templates))
+        return tuple(s for name in known for s in load_skeletons(name, templates, free=free))
     if family not in known:
         nearest = difflib.get_close_matches(family, (*known, ALL), n=1, cutoff=0.0)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""

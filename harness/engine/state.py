@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.agents.protocol import Outcome, Proposal, Status
+from harness.engine.numbers import told_numbers
 from harness.engine.pool import Judged
 from harness.store import Event, Store
 from verify.findings import Finding
@@ -39,6 +40,11 @@ class Entry:
         return self.same_as is not None or self.behaves_like is not None
 
     @property
+    def for_the_judge(self) -> bool:
+        """Is it a mechanism, and one that was not proposed before?"""
+        return self.same_as is None and not self.proposal.problem
+
+    @property
     def verdict(self) -> Verdict | None:
         """The deepest verdict there is."""
         return self.full or self.quick
@@ -49,6 +55,8 @@ class Entry:
 
     @property
     def status(self) -> Status:
+        if self.proposal.problem:
+            return "unusable"
         if self.duplicate:
             return "duplicate"
         if self.verdict is None:
@@ -64,6 +72,8 @@ class Entry:
             fingerprint=self.fingerprint,
             status=self.status,
             findings=self.findings if self.status == "rejected" else (),
+            counterexample=smallest_counterexample(self) if self.status == "rejected" else None,
+            numbers=told_numbers(self.measured) if self.status in ("clean", "admitted") else {},
         )
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from harness.engine.state import Entry, RunState
 
-_STYLES = {"pass": "green", "fail": "red", "wait": "dim", "same": "yellow", "": ""}
+_STYLES = {"pass": "green", "fail": "red", "wait": "dim", "same": "yellow", "none": "yellow", "": ""}
 
 
 def design_table(state: RunState, *, newest: int | None = None) -> Table:
@@ -42,7 +42,9 @@ def slots_text(entry: Entry) -> str:
 
 
 def why(entry: Entry) -> str:
-    """In a few words: the rules that rejected it, or what it repeats."""
+    """In a few words: the rules that rejected it, what it repeats, or why there was nothing to judge."""
+    if entry.proposal.problem:
+        return entry.proposal.problem
     if entry.same_as is not None:
         return f"same text as #{entry.same_as + 1}"
     if entry.behaves_like is not None:
@@ -53,6 +55,8 @@ def why(entry: Entry) -> str:
 
 
 def _quick(entry: Entry) -> str:
+    if entry.proposal.problem:
+        return "none"
     if entry.same_as is not None:
         return "same"
     if entry.quick is None:

@@ -142,3 +142,14 @@ def test_help_needs_no_judge() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_agent_without_its_key_is_a_usage_error_in_one_line(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    done = call(program, "--family", "softmax_attention", "--agent", "openai", "--model", "m")
+    assert done.returncode == 2
+    assert "OPENAI_API_KEY" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""

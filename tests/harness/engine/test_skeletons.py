@@ -7,7 +7,7 @@ import pytest
 from harness.agents.grammar.agent import GrammarAgent
 from harness.agents.grammar.slots import SLOT_KINDS, known_slots
 from harness.agents.protocol import Evidence, Task
-from harness.engine.skeletons import families, load_skeletons
+from harness.engine.skeletons import ALL, families, load_skeletons
 from harness.errors import HarnessError, WrongUsage
 from verify.source.lock import DEFAULT_TEMPLATES
 from verify.source.static import check_static
@@ -86,3 +86,16 @@ def test_all_families_are_one_task() -> None:
     names = [skeleton.name for skeleton in load_skeletons("all")]
     assert {name.split("/")[0] for name in names} == set(families())
     assert names == [s.name for family in families() for s in load_skeletons(family)]
+
+
+def test_free_is_a_family_only_for_an_agent_that_writes_whole_files(tmp_path: Path) -> None:
+    folder = tmp_path / "free" / "v1"
+    folder.mkdir(parents=True)
+    name = "gated_short_convolution.py"
+    (folder / name).write_bytes((DEFAULT_TEMPLATES / "free" / "v1" / name).read_bytes())
+    for family in ("free", ALL):
+        (example,) = load_skeletons(family, tmp_path, free=True)
+        assert (example.name, dict(example.slots)) == ("free/v1/gated_short_convolution", {})
+    assert load_skeletons(ALL, tmp_path) == ()
+    with pytest.raises(WrongUsage):
+        load_skeletons("free", tmp_path)

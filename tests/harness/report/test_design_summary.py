@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from harness.agents.protocol import Evidence, Outcome, Proposal, Task
 from harness.engine.design import DesignResult, run_design
 from harness.report.design_summary import document, exit_code, last_sentence, ledger, print_summary, to_text
 from harness.report.progress import LiveTable, PlainLines, progress
@@ -136,3 +139,42 @@ def test_the_live_table_shows_the_columns_and_goes_away(tmp_path: Path) -> None:
     for column in ("#", "skeleton", "slots", "operator", "quick", "full", "why"):
         assert column in frame
     assert "GRD-MISMATCH" in frame
+
+
+class _Speechless(ScriptedAgent):
+    """Its answers cost something; every third holds no mechanism, and one of them was not counted."""
+
+    def propose(self, task: Task, parent: Outcome | None, evidence: Evidence) -> Proposal:
+        made = super().propose(task, parent, evidence)
+        spent = replace(made, answers=2, tokens=10, usd=0.25)
+        if evidence.position % 3 != 2:
+            return spent
+        return replace(spent, source="", problem="expected a mechanism, got talk.", uncounted=1, unpriced=1)
+
+
+def test_answers_without_a_mechanism_are_told_and_paid_for_but_not_judged(tmp_path: Path) -> None:
+    words = ["a", "wrong", "talk", "b", "0", "talk"]
+    result = run_design(
+        settings(words),
+        TASK,
+        _Speechless(words),
+        out=tmp_path / "out",
+        runs=tmp_path / "runs",
+        judges=open_fake,
+        workers=1,
+        observe=lambda state, message: None,
+    )
+    counts = ledger(result)
+    assert {name: counts[name] for name in ("attempted", "unusable", "duplicate", "valid_submissions")} == {
+        "attempted": 6,
+        "unusable": 2,
+        "duplicate": 1,
+        "valid_submissions": 4,
+    }
+    assert (counts["llm_answers"], counts["llm_tokens"], counts["usd"]) == (12, 60, 1.5)
+    assert (counts["llm_answers_uncounted"], counts["llm_answers_unpriced"]) == (2, 2)
+    text = printed(result)
+    assert "expected a mechanism, got talk." in " ".join(text.split())
+    assert re.search(r"USD +1.5000, and 2 answers unknown", text)
+    assert re.search(r"valid submissions +4 of 6", text)
+    assert [row["status"] for row in document(result)["proposals"]].count("unusable") == 2

@@ -1,0 +1,81 @@
+"""Reads the body of a chat completion, whatever a server that calls itself compatible has put there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness.agents.llm.protocol import Completion, Usage, encodable
+
+MAX_TEXT = 1_000_000
+"""Characters of an answer that are kept; the judge takes files of at most 200,000 bytes."""
+
+
+def read_body(content: bytes) -> Completion:
+    """The first choice of a response body. What is no answer is a completion that says what came instead."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return _malformed(f"a body of {len(content)} bytes that is not JSON", None)
+    if not isinstance(body, dict):
+        return _malformed(f"a JSON {type(body).__name__}", None)
+    usage = _usage(body.get("usage"))
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return _malformed("a body without choices", usage)
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return _malformed("a choice without a message", usage)
+    return _completion(message, choice.get("finish_reason"), usage)
+
+
+def _completion(message: dict[str, Any], finish: Any, usage: Usage | None) -> Completion:
+    refusal = message.get("refusal")
+    text = encodable(_text(message.get("content")))
+    if len(text) > MAX_TEXT:
+        return Completion(
+            text=text[:MAX_TEXT],
+            finish="length",
+            detail=f"{len(text)} characters, of which {MAX_TEXT} were kept",
+            usage=usage,
+        )
+    if isinstance(refusal, str) and refusal:
+        return Completion(text=text, finish="refusal", detail=_one_line(refusal), usage=usage)
+    if finish == "content_filter":
+        return Completion(text=text, finish="refusal", detail="the server's content filter", usage=usage)
+    if finish == "length":
+        return Completion(text=text, finish="length", detail="the limit of tokens", usage=usage)
+    return Completion(text=text, finish="stop", usage=usage)
+
+
+def _one_line(text: str) -> str:
+    """At most 500 characters that a terminal takes for text."""
+    shown = "".join(character if character.isprintable() else " " for character in encodable(text[:1000]))
+    return " ".join(shown.split())[:500]
+
+
+def _text(content: Any) -> str:
+    """Content as text: a string, or the texts of a list of parts; nothing else has any."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(part for part in parts if isinstance(part, str))
+    return ""
+
+
+def _usage(value: Any) -> Usage | None:
+    """Token counts, None unless both are whole numbers of at least zero."""
+    if not isinstance(value, dict):
+        return None
+    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not isinstance(read, int) or not isinstance(written, int) or read < 0 or written < 0:
+        return None
+    return Usage(read=int(read), written=int(written))
+
+
+def _malformed(what: str, usage: Usage | None) -> Completion:
+    return Completion(
+        text="", finish="malformed", detail=f"expected a chat completion, got {what}", usage=usage
+    )

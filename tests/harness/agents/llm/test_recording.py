@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.agents.llm.protocol import Completion, Message, Request, Usage
+from harness.agents.llm.recording import Recorder, Replay, read_answers
+from harness.errors import HarnessError, WrongUsage
+
+ANSWER = Completion(text="façade\n\u2028", finish="stop", usage=Usage(read=3, written=4))
+
+
+class Fixed:
+    """A backend with one answer, which counts how often it was asked."""
+
+    name = "fixed"
+    model = "m"
+
+    def __init__(self, answer: Completion = ANSWER) -> None:
+        self.answer, self.asked = answer, 0
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked += 1
+        return replace(self.answer, text=self.answer.text + request.messages[-1].text)
+
+    async def close(self) -> None:
+        return None
+
+
+def request(text: str, model: str = "m") -> Request:
+    return Request(model=model, messages=(Message(role="user", text=text),), max_tokens=9)
+
+
+def record(path: Path, *texts: str, backend: Fixed | None = None) -> list[Completion]:
+    recorder = Recorder(backend or Fixed(), path)
+    try:
+        return [asyncio.run(recorder.complete(request(text))) for text in texts]
+    finally:
+        recorder.release()
+
+
+def test_what_was_recorded_is_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "answers.jsonl"
+    recorded = record(path, "a", "b")
+    replay = Replay(path)
+    assert replay.model == "m"
+    assert [asyncio.run(replay.complete(request(text))) for text in ("a", "b")] == recorded
+
+
+def test_nothing_is_asked_twice(tmp_path: Path) -> None:
+    first, second = Fixed(), Fixed()
+    record(tmp_path / "a", "a", "a", backend=first)
+    before = (tmp_path / "a").read_bytes()
+    assert record(tmp_path / "a", "a", backend=second) == [replace(ANSWER, text=ANSWER.text + "a")]
+    assert (first.asked, second.asked) == (1, 0)
+    assert (tmp_path / "a").read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [1, 20, -1])
+def test_a_torn_last_line_is_lost_alone(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "a"
+    record(path, "a", "b")
+    first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(first + b"\n" + second[:kept])
+    assert set(read_answers(path)) == {request("a").key}
+    record(path, "c")
+    assert set(read_answers(path)) == {request("a").key, request("c").key}
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    record(path, "a", "b")
+    path.write_bytes(path.read_bytes().replace(b'"stop"', b'"perhaps"', 1))
+    with pytest.raises(HarnessError, match="a:1: expected a recorded answer"):
+        read_answers(path)
+
+
+def test_two_runs_do_not_record_into_one_file(tmp_path: Path) -> None:
+    recorder = Recorder(Fixed(), tmp_path / "a")
+    with pytest.raises(HarnessError, match="another run is recording"):
+        Recorder(Fixed(), tmp_path / "a")
+    recorder.release()
+    Recorder(Fixed(), tmp_path / "a").release()
+
+
+def test_a_request_that_was_not_recorded_stops_the_replay(tmp_path: Path) -> None:
+    record(tmp_path / "a", "a")
+    with pytest.raises(HarnessError, match="got none"):
+        asyncio.run(Replay(tmp_path / "a").complete(request("b")))
+
+
+def test_the_model_must_be_named_where_there_are_several(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    text = path.read_text()
+    path.write_text(text + text.replace(request("a").key, "0" * 64).replace('"m"', '"n"'))
+    with pytest.raises(WrongUsage, match=r"\['m', 'n'\]"):
+        Replay(path)
+    assert Replay(path, "n").model == "n"
+
+
+def test_the_digest_names_the_answers_and_not_their_order(tmp_path: Path) -> None:
+    record(tmp_path / "a", "a", "b")
+    record(tmp_path / "b", "b", "a")
+    record(tmp_path / "c", "a")
+    assert Replay(tmp_path / "a").digest == Replay(tmp_path / "b").digest != Replay(tmp_path / "c").digest
+
+
+def test_no_file_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="recorded answers"):
+        Replay(tmp_path / "missing")
+
+
+def test_every_part_of_a_request_is_in_its_key() -> None:
+    one = request("a")
+    others = [
+        request("b"),
+        request("a", model="n"),
+        replace(one, max_tokens=8),
+        replace(one, messages=(Message(role="system", text="a"),)),
+        one.followed_by(Message(role="assistant", text="b")),
+    ]
+    assert len({one.key, *(other.key for other in others)}) == 6
