@@ -47,8 +47,8 @@ class Plan:
 
     others: tuple[OtherTask, ...]
     finalists: int = 8
-    winners: int = 3
-    agreed: int = 2
+    winners: int = 2
+    agreed: int = 1
     seeds: int = 3
 
     def to_json(self) -> dict[str, Any]:
