@@ -198,6 +198,8 @@ def foreign(session: nox.Session) -> None:
     """
     install_libraries(session)
     run_in_environment(session, "-m", "verify", "foreign", "--accept-known", *session.posargs)
+    # Mamba-2 as a primitive, beside mamba-ssm's own: skipped where that is not installed.
+    run_in_environment(session, "-m", "pytest", "-q", "tests/harness/compose/primitives/test_mamba2.py")
 
 
 @nox.session(venv_backend="none", requires=["environment"])

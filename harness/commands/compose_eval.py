@@ -12,12 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from harness.commands.documents import check_output, write_output
 from harness.compose.composition import ATTENTION, MLP, alternating, parse
 from harness.compose.corpus import corpus_hash, python_version
 from harness.compose.counts import parameters
 from harness.compose.evaluation.baseline import equal_shape
 from harness.compose.evaluation.byte_codec import VOCAB
-from harness.compose.evaluation.checkpoint import write_atomically
 from harness.compose.evaluation.comparison import Contender, table, to_json
 from harness.compose.evaluation.pretrain import Point, Recipe
 from harness.compose.evaluation.saved import is_saved_model, load_model, read_description
@@ -64,11 +64,10 @@ def run_eval(request: EvalRequest, *, stdout: Console, stderr: Console) -> int:
     Raises HarnessError where lm-eval or its data is missing, or training cannot go on.
     """
     expect("lm_eval", "eval")
-    _check_output(request.output)
+    check_output(request.output)
     contenders = _evaluate(request, stdout=stdout, stderr=stderr)
     text = json.dumps(_document(request, contenders), indent=2, sort_keys=True) + "\n"
-    if request.output is not None:
-        write_atomically(request.output, text.encode())
+    write_output(request.output, text)
     if request.as_json:
         stdout.file.write(text)
     return 0
@@ -188,9 +187,3 @@ def _document(request: EvalRequest, contenders: Sequence[Contender]) -> dict[str
         "lm_eval": importlib.metadata.version("lm_eval"),
         "models": to_json(contenders),
     }
-
-
-def _check_output(path: Path | None) -> None:
-    """Find out before training, not after it, that the document cannot be written."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")

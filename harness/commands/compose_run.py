@@ -5,34 +5,30 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
+from harness.commands.documents import check_output, write_output
 from harness.compose.controls import ControlRun
-from harness.compose.engines.local import LocalEngine
+from harness.compose.engines.opening import EngineName, open_engine, open_results
 from harness.compose.engines.protocol import Engine, Evaluate
 from harness.compose.extras import expect
 from harness.compose.halving import Rung, parse_rungs
 from harness.compose.limits import Constraint, Limits, anything, within
 from harness.compose.pipeline import OtherTask, Pipeline, Plan
 from harness.compose.primitives.alphabet import Alphabet, admitted, quickest_of_families, resolve
-from harness.compose.proxies.cache import ResultCache
 from harness.compose.proxies.presets import Preset, preset_of
-from harness.compose.proxies.training import evaluate
 from harness.compose.study import Progress, open_study
 from harness.compose.study_settings import StudySettings
-from harness.errors import HarnessError, NothingToDo, WrongUsage
+from harness.errors import NothingToDo, WrongUsage
 from harness.report.compose_outputs import write_outputs
 from harness.report.compose_progress import study_progress
 from harness.report.compose_summary import Summary, print_summary, to_text
 
 ADMITTED, FAMILIES = "admitted", "families"
 """Stand in a list of primitives for every admitted causal mechanism, and for the quickest of each family."""
-
-CACHE, CHECKPOINTS = "proxy-results.sqlite", "checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +45,7 @@ class ComposeRequest:
     rungs: str | None
     others: tuple[str, ...]
     study: Literal["quick", "full"]
-    engine: Literal["local", "ray"]
+    engine: EngineName
     workers: int
     limits: Limits | None
     candidates: Path
@@ -65,15 +61,15 @@ def run(
 
     Raises HarnessError where the run cannot go on. `evaluation` answers in place of the proxies.
     """
-    _check_output(request.output)
+    check_output(request.output)
     expect("matplotlib", "compose")
     preset = preset_of(request.task, request.preset)
     alphabet = alphabet_of(request.primitives, request.candidates, preset)
     settings, plan = settings_of(request, alphabet, preset), plan_of(request)
     constraint = _limited(request.limits, alphabet, preset)
     with contextlib.ExitStack() as stack:
-        cache = stack.enter_context(ResultCache(request.runs / CACHE))
-        engine = stack.enter_context(engine_of(request, evaluation))
+        cache = stack.enter_context(open_results(request.runs))
+        engine = stack.enter_context(_engine(request, evaluation))
         tell = stack.enter_context(study_progress(stderr, trials=request.budget))
         study = stack.enter_context(
             open_study(settings, runs=request.runs, engine=engine, cache=cache, constraint=constraint)
@@ -88,8 +84,7 @@ def run(
         summary = Summary.of(study, plan, pipeline.found, comparison)
         summary = write_outputs(summary, alphabet, study.folder)
     text = to_text(summary)
-    if request.output is not None:
-        _write(request.output, text)
+    write_output(request.output, text)
     if request.as_json:
         stdout.file.write(text)
     else:
@@ -170,38 +165,16 @@ def _limited(limits: Limits | None, alphabet: Alphabet, preset: Preset) -> Const
     return within(limits, {token: alphabet[token] for token in alphabet.tokens}, preset.shape)
 
 
-def engine_of(
-    request: ComposeRequest, evaluation: Evaluate | None
-) -> contextlib.AbstractContextManager[Engine]:
-    """The engine asked for, over the proxies unless something else is to answer."""
-    if evaluation is None:
-        evaluation = partial(
-            evaluate,
-            candidates=request.candidates.resolve(),
-            checkpoints=(request.runs / CHECKPOINTS).resolve(),
-        )
-    if request.engine == "ray":
-        from harness.compose.engines.ray_engine import RayEngine  # noqa: PLC0415  an extra
-
-        return RayEngine(evaluation, workers=request.workers)
-    return LocalEngine(evaluation, workers=request.workers)
+def _engine(request: ComposeRequest, evaluation: Evaluate | None) -> Engine:
+    return open_engine(
+        request.engine,
+        workers=request.workers,
+        candidates=request.candidates,
+        runs=request.runs,
+        evaluation=evaluation,
+    )
 
 
 def _exhaust(steps: Iterator[Progress], tell: Callable[[Progress], None]) -> None:
     for step in steps:
         tell(step)
-
-
-def _check_output(path: Path | None) -> None:
-    """Find out before the run, not after it, that the document cannot be written."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written ({error.strerror}). The study is kept: run the same command again."
-        ) from None

@@ -9,12 +9,13 @@ from rich.console import Console
 
 from harness.agents.protocol import Agent, Skeleton, Task
 from harness.commands.design_agents import AgentRequest, check_agent, open_agent
+from harness.commands.documents import check_output, write_output
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
 from harness.engine.pool import JudgeFactory
 from harness.engine.settings import Depth, Settings
 from harness.engine.skeletons import load_skeletons
-from harness.errors import HarnessError, NothingToDo
+from harness.errors import NothingToDo
 from harness.report.design_summary import exit_code, print_summary, to_text
 from harness.report.progress import progress
 from verify.rules import RULES_VERSION
@@ -56,7 +57,7 @@ def run(
         raise NothingToDo(
             f"{request.family}: expected at least one skeleton, got none. Choose another --family."
         )
-    _check_output(request.output)
+    check_output(request.output)
     with open_agent(request.agent, request.runs) as agent, progress(stderr) as observe:
         result = run_design(
             settings_of(request, skeletons, agent),
@@ -68,8 +69,7 @@ def run(
             workers=request.workers,
             observe=observe,
         )
-    if request.output is not None:
-        _write_output(request.output, to_text(result))
+    write_output(request.output, to_text(result))
     if request.as_json:
         stdout.file.write(to_text(result))
     else:
@@ -91,18 +91,3 @@ def settings_of(request: DesignRequest, skeletons: tuple[Skeleton, ...], agent: 
         rules=RULES_VERSION,
         skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in skeletons),
     )
-
-
-def _check_output(path: Path | None) -> None:
-    """Find out before the run, not after it, that the document cannot be written."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")
-
-
-def _write_output(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written ({error.strerror}). The run is kept: run the same command again."
-        ) from None

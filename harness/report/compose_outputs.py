@@ -73,9 +73,7 @@ def draw_pictures(summary: Summary, alphabet: Alphabet, folder: Path) -> tuple[P
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(
-            f"{folder}: cannot be made ({error.strerror}). Make room or permission."
-        ) from None
+        raise HarnessError(f"{folder}: cannot be made ({error.strerror}). Make room or permission.") from None
     paths = tuple(folder / name for name in ("progress.png", "layers.png", "latency.png"))
     title = f"Study {summary.settings.study_id}"
     draw_progress(

@@ -141,9 +141,7 @@ class DeviceExecutor:
         )
         uncovered, events = {}, []
         for name, ref in plan.results(*names):
-            held, twice, moved = (
-                np.frombuffer(run.results[name], np.uint8) for run in (first, again, other)
-            )
+            held, twice, moved = (np.frombuffer(run.results[name], np.uint8) for run in (first, again, other))
             missing = (held == poison) & (moved == poison ^ 0xFF)
             uncovered[name] = int(np.count_nonzero(missing))
             unstable, poisoned = held != twice, (held != moved) & ~missing

@@ -53,6 +53,4 @@ def floor_of(plan: Plan, dot_flops: float, facts: DeviceFacts) -> Floor:
             dot_flops=dot_flops,
         )
     seconds, reason = max(bounds)
-    return Floor(
-        seconds=seconds, reason=f"{reason} ({facts.source})", moved_bytes=moved, dot_flops=dot_flops
-    )
+    return Floor(seconds=seconds, reason=f"{reason} ({facts.source})", moved_bytes=moved, dot_flops=dot_flops)

@@ -104,9 +104,7 @@ class Sampler:
         return {name: entry for name, entry in found.items() if BATCH in entry.dims}
 
     def _cuts_of(self, entry: TensorSpec) -> list[list[int]]:
-        return [
-            [position, *self._cuts[dim]] for position, dim in enumerate(entry.dims) if dim in self._cuts
-        ]
+        return [[position, *self._cuts[dim]] for position, dim in enumerate(entry.dims) if dim in self._cuts]
 
     def _dtype(self, entry: TensorSpec) -> str:
         return self._case.dtype if entry.dtype == "io" else entry.dtype

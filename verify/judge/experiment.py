@@ -73,9 +73,7 @@ class Experiment:
         asked = self.session.evaluate(
             "reference", inputs, variants(inputs, self.case, self.seed), self.case.label
         )
-        eager = self.session.evaluate(
-            "reference", inputs, [single(inputs)], self.case.label, dtype="float32"
-        )
+        eager = self.session.evaluate("reference", inputs, [single(inputs)], self.case.label, dtype="float32")
         found = truths(self.spec, inputs, asked.result(), eager.result()[0])
         return dict(zip(result_names(self.spec), found, strict=True))
 

@@ -68,9 +68,7 @@ def draw_inputs(spec: Spec, case: Case, seed: int) -> CaseInputs:
 
     def tensor(entry: TensorSpec, layout: LayoutKind, *, scale: float = 1.0, zero: bool = False) -> Tensor:
         shape, dtype = entry.shape(sizes), _dtype(entry, case.dtype)
-        values = (
-            np.zeros(shape) if zero else scale * draw(stream(entry.name), entry.domain, shape, case.gate)
-        )
+        values = np.zeros(shape) if zero else scale * draw(stream(entry.name), entry.domain, shape, case.gate)
         return place(entry.name, entry.domain, values, dtype, layout)
 
     def cotangent(entry: TensorSpec) -> Tensor:

@@ -45,9 +45,7 @@ RESPONSE = 0.1
 def check_substance(session: Session, seed: int, *, depth: Literal["quick", "full"]) -> list[Finding]:
     """Every question but the known mechanisms. Raises `Rejected` where a worker's answer is a finding."""
     spec = session.mechanism.spec
-    planner = Planner(
-        spec=spec, tuning=session.mechanism.tuning, stream=Stream(derive(seed, "substance"))
-    )
+    planner = Planner(spec=spec, tuning=session.mechanism.tuning, stream=Stream(derive(seed, "substance")))
     sizes = planner.sizes(B=1, T=2 * planner.block + 3, H=2, K=16, V=12, D=16)
     experiment = Experiment.of(session, Case(sizes=sizes, dtype="float32", draw=201), seed)
     truth = experiment.truth(experiment.inputs)

@@ -19,7 +19,6 @@ TRITON_PIN = "3.7.1"
 """The Triton whose compiler the CMP stage of this rules version speaks about."""
 
 
-
 def installed_triton() -> str | None:
     """The version of Triton that is installed here; None without one."""
     try:

@@ -150,16 +150,19 @@ def _draw_roofs(axes: Any, roofs: Sequence[Roof], points: Sequence[Point]) -> No
         shown = x[inside] if roof.slope is not None else x
         heavy = roof.slope == min(slopes) or roof.level == top
         axes.plot(
-            shown, y[: len(shown)], linestyle=roof.dash, color="0.0" if heavy else "0.3",
-            lw=1.8 if heavy else 1.3, label=roof.label, zorder=2,
+            shown,
+            y[: len(shown)],
+            linestyle=roof.dash,
+            color="0.0" if heavy else "0.3",
+            lw=1.8 if heavy else 1.3,
+            label=roof.label,
+            zorder=2,
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(min([y for _, y in points] + [min(levels)]) / 4.0, top * 2.5)
     axes.grid(visible=True, which="major", color="0.9", lw=0.6, zorder=0)
-
-
 
 
 def _label(axes: Any, renderer: Any, points: Sequence[Point], bounds: Sequence[LaunchBound]) -> None:

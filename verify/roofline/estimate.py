@@ -141,9 +141,7 @@ def estimate_file(
         for one in launch.violations
     )
     bounds = tuple(bound_of(launch, sheet) for launch in counted)
-    return Estimate(
-        file=file, sheet=sheet, case=case, bounds=bounds, phases=tuple(phases), findings=findings
-    )
+    return Estimate(file=file, sheet=sheet, case=case, bounds=bounds, phases=tuple(phases), findings=findings)
 
 
 # -- counting ------------------------------------------------------------------------------------------------

@@ -193,6 +193,16 @@ def _transcendental(operation: Callable[[Array], Array], *, precise: bool = Fals
     return method
 
 
+def _exponential(self: Elementwise, arg: Handle) -> Handle:
+    if self.loose is None or arg.dtype.name != "fp32":
+        return _EXACT_EXPONENTIAL(self, arg)
+    self.work.transcendental += self.work.lanes(arg.data)
+    return Handle(self.loose.exponential(arg.data, self.active), arg.dtype)
+
+
+_EXACT_EXPONENTIAL = _transcendental(np.exp)
+
+
 def _float_unary(operation: Callable[[Array], Array]) -> Method:
     def method(self: Elementwise, arg: Handle) -> Handle:
         data = operation(arg.data)
@@ -253,7 +263,7 @@ class Elementwise:
     create_floor = _float_unary(np.floor)
     create_ceil = _float_unary(np.ceil)
 
-    create_exp = _transcendental(np.exp)
+    create_exp = _exponential
     create_exp2 = _transcendental(np.exp2)
     create_log = _transcendental(np.log)
     create_log2 = _transcendental(np.log2)

@@ -60,9 +60,7 @@ class Counts:
     @classmethod
     def total(cls, parts: Sequence[tuple[Counts, float]]) -> Counts:
         """The weighted sum of counts."""
-        sums = {
-            name: math.fsum(weight * getattr(part, name) for part, weight in parts) for name in _NUMBERS
-        }
+        sums = {name: math.fsum(weight * getattr(part, name) for part, weight in parts) for name in _NUMBERS}
         types = sorted({name for part, _ in parts for name in part.dot_flops})
         dots = {
             name: math.fsum(weight * part.dot_flops.get(name, 0) for part, weight in parts) for name in types

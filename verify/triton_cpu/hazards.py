@@ -321,9 +321,7 @@ class Hazards:
         """Whether any of these entries is of this launch."""
         return bool(was.size and was.max() > self._floor)
 
-    def _tell(
-        self, lanes: _Lanes, kind: EventKind, other: Array, at: Array, *, reads: bool = False
-    ) -> None:
+    def _tell(self, lanes: _Lanes, kind: EventKind, other: Array, at: Array, *, reads: bool = False) -> None:
         """Report the lanes `at`. A read-write conflict is about the write, whichever of the two came last."""
         places = np.nonzero(at)[0]
         if not places.size:

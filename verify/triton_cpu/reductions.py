@@ -87,9 +87,7 @@ def follow_scan(
 ) -> None:
     """The same for a scan."""
     if function is _SUM and reverse:
-        exact.total(
-            lambda values: np.cumsum(np.flip(values, axis), axis=axis), before, np.flip(after, axis)
-        )
+        exact.total(lambda values: np.cumsum(np.flip(values, axis), axis=axis), before, np.flip(after, axis))
     elif function is _SUM:
         exact.total(lambda values: np.cumsum(values, axis=axis), before, after)
 

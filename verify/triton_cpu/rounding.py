@@ -2,8 +2,8 @@
 
 A compiler contracts a product and a sum to one fma, approximates quotients, roots and exponentials to a unit
 or two, and adds in an order of its own. Under `Loose` every inexact product is rounded to either neighbour of
-its exact value, what is approximated moves by up to two units, and sums and products of matrices run in
-another order. What is exact stays exact. `verify.judge.tolerance.OTHER_ROUNDINGS` says how much of that an
+its exact value, what is approximated moves by up to two units, an exponential is a power of two of such a
+product, and sums and products of matrices run in another order. What is exact stays exact. `verify.judge.tolerance.OTHER_ROUNDINGS` says how much of that an
 honest result may show.
 """
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _UNITS = 2
+_LOG2_E = 1.4426950408889634
 _LARGE = np.float32(1e37)
 _FIRST, _SECOND, _THIRD = (
     np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -50,6 +51,15 @@ class Loose:
         steps = np.where(inexact, units.astype(np.int32) - np.int32(_UNITS), np.int32(0))
         moved: Array = (np.ascontiguousarray(data).view(np.int32) + steps).view(np.float32)
         return moved
+
+    def exponential(self, arg: Array, active: Array | None) -> Array:
+        """e to the float32 `arg` (p, ...) as GPUs take it, 2 to the power of arg * log2(e): the product is
+        rounded, so the result is as many units off as the argument is large.
+        """
+        exact = arg.astype(np.float64) * _LOG2_E
+        with np.errstate(all="ignore"):
+            power = np.exp2(self.product(exact.astype(np.float32), exact, active).astype(np.float64))
+            return self.approximated(power.astype(np.float32), power, active)
 
     def order(self, length: int) -> Array:
         """In which order to add `length` values."""

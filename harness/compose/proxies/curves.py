@@ -12,18 +12,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.compose.composition import Composition, parse
 from harness.compose.engines.cached import Evaluations
-from harness.compose.engines.local import LocalEngine
+from harness.compose.engines.opening import open_engine, open_results
 from harness.compose.intervals import paired, t_interval
-from harness.compose.proxies.cache import ResultCache
 from harness.compose.proxies.presets import preset_of
 from harness.compose.proxies.request import ProxyRequest, ProxyResult
-from harness.compose.proxies.training import CANDIDATES, evaluate, identities_of
+from harness.compose.proxies.training import CANDIDATES, identities_of
 from harness.report.compose_pictures import Curve, draw_curves
 from verify.seeds import derive
 
@@ -111,8 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stacks = [parse(text) for text in options.compositions.split(";")]
     chance = preset_of(options.task, options.preset).data("", 0).chance
     with (
-        ResultCache(options.runs / "proxy-results.sqlite") as cache,
-        LocalEngine(partial(evaluate, candidates=CANDIDATES.resolve()), workers=options.workers) as engine,
+        open_results(options.runs) as cache,
+        open_engine("local", workers=options.workers, candidates=CANDIDATES, runs=options.runs) as engine,
     ):
         learned = train_all(stacks, options.task, options.preset, options.seeds, Evaluations(engine, cache))
     found = rows(learned, chance)

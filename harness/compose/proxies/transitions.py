@@ -17,7 +17,7 @@ from harness.compose.composition import Composition, parse
 from harness.compose.primitives.alphabet import resolve
 from harness.compose.proxies.presets import MAD_TASKS, preset_of
 from harness.compose.proxies.request import ProxyRequest
-from harness.compose.proxies.training import CANDIDATES, train
+from harness.compose.proxies.training import CANDIDATES, identities_of, train
 
 REFERENCE = "mA M " * 8
 EVERY = 10
@@ -47,7 +47,7 @@ def measure(task: str, preset: str, seed: int, steps: int, stack: Composition) -
     alphabet = resolve(sorted(set(stack.tokens)), CANDIDATES)
     request = ProxyRequest(
         tokens=stack.tokens,
-        identities=alphabet.identities(stack.tokens),
+        identities=identities_of(stack.tokens, task, preset),
         task=task,
         preset=preset,
         seed=seed,

@@ -6,7 +6,6 @@ once, and one that was stopped goes on.
 
 from __future__ import annotations
 
-import functools
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -16,14 +15,10 @@ import typer
 from rich.console import Console
 
 from harness.compose.engines.cached import Evaluations
-from harness.compose.engines.local import LocalEngine
-from harness.compose.engines.protocol import Engine
-from harness.compose.engines.ray_engine import RayEngine
+from harness.compose.engines.opening import open_engine, open_results
 from harness.compose.halving import parse_rungs
 from harness.compose.primitives.alphabet import resolve
-from harness.compose.proxies.cache import ResultCache
 from harness.compose.proxies.presets import preset_of
-from harness.compose.proxies.training import evaluate
 from harness.compose.regret.ranking import agreements
 from harness.compose.regret.replay import EVALUATIONS, REPLAYS, SAMPLERS, WIDTH, replays
 from harness.compose.regret.report import print_report, to_json
@@ -69,8 +64,8 @@ def main(
         if output is not None and not output.parent.is_dir():
             raise WrongUsage(f"--output: expected a file in a folder that exists, got {output}.")
         with (
-            _engine(engine, workers, candidates, runs) as running,
-            ResultCache(runs / "results.sqlite") as known,
+            open_engine(engine.value, workers=workers, candidates=candidates, runs=runs) as running,
+            open_results(runs) as known,
         ):
             table = measure(settings, Evaluations(running, known), seeds=seeds, told=_tell)
         regrets = replays(table, samplers=SAMPLERS, evaluations=evaluations, width=WIDTH, count=count)
@@ -100,16 +95,8 @@ def _settings(
         preset=preset,
         rungs=parse_rungs(rungs or f"{sizes.rung}:1,{sizes.steps}:2"),
         transition=sizes.rung,
+        data=tuple(sorted(sizes.proxy.identities().items())),
     )
-
-
-def _engine(choice: EngineChoice, workers: int, candidates: Path, runs: Path) -> Engine:
-    bound = functools.partial(
-        evaluate, candidates=candidates.resolve(), checkpoints=(runs / "checkpoints").resolve()
-    )
-    if choice is EngineChoice.ray:
-        return RayEngine(bound, workers=workers)
-    return LocalEngine(bound, workers=workers)
 
 
 def _tell(done: int, total: int) -> None:

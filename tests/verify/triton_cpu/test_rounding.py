@@ -26,6 +26,22 @@ def test_an_approximation_is_at_most_two_units_off_and_all_of_them_occur() -> No
     assert set(moved.view(np.int32).ravel() - data.view(np.int32).ravel()) == {-2, -1, 0, 1, 2}
 
 
+def test_an_exponential_is_as_far_off_as_its_argument_is_large_and_exact_at_zero() -> None:
+    near, far = np.full((1, 400), -0.5, np.float32), np.full((1, 400), -30.3, np.float32)
+    off = [np.abs(units_off(Loose(1).exponential(x, None), x)) for x in (near, far)]
+    assert off[0].max() <= 4
+    assert off[1].min() > 4  # the exact value itself is never met
+    assert off[1].max() <= 24
+    exact = np.array([[0.0, -np.inf, np.inf, 200.0, -200.0, np.nan]], np.float32)
+    expected = np.array([[1.0, 0.0, np.inf, np.inf, 0.0, np.nan]], np.float32)
+    assert np.array_equal(Loose(1).exponential(exact, None), expected, equal_nan=True)
+
+
+def units_off(data: np.ndarray, arg: np.ndarray) -> np.ndarray:
+    right = np.exp(arg.astype(np.float64)).astype(np.float32)
+    return data.view(np.int32) - right.view(np.int32)
+
+
 def test_what_is_exact_zero_or_no_number_stays() -> None:
     x = np.array([[0.0, -0.0, 1.5, 3.0, np.inf, -np.inf, np.nan, 1e-44]], np.float32)
     twice = x.astype(np.float64) * 2.0

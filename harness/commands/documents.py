@@ -1,0 +1,25 @@
+"""The file of `--output`: found out to be writable before any work, written after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+
+def check_output(path: Path | None) -> None:
+    """Raises HarnessError where a document could not be written to `path`; None is no document."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")
+
+
+def write_output(path: Path | None, text: str) -> None:
+    """Write the document, if one was asked for. Raises HarnessError where the disk does not take it."""
+    if path is None:
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be written ({error.strerror}). The run is kept: run the same command again."
+        ) from None
