@@ -3,8 +3,8 @@
 A compiler contracts a product and a sum to one fma, approximates quotients, roots and exponentials to a unit
 or two, and adds in an order of its own. Under `Loose` every inexact product is rounded to either neighbour of
 its exact value, what is approximated moves by up to two units, an exponential is a power of two of such a
-product, and sums and products of matrices run in another order. What is exact stays exact. `verify.judge.tolerance.OTHER_ROUNDINGS` says how much of that an
-honest result may show.
+product, and sums and products of matrices run in another order. What is exact stays exact.
+`verify.judge.tolerance.OTHER_ROUNDINGS` says how much of that an honest result may show.
 """
 
 from __future__ import annotations

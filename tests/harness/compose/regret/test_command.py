@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.compose.engines.protocol import Evaluate
+from harness.compose.engines.opening import open_results
 from harness.compose.regret import __main__ as command
 from tests.harness.compose.evaluations import InProcessEngine
 
@@ -18,11 +18,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> InProcessEngine:
     """Stands in for worker processes; the task is a real one, its training is not."""
     opened = InProcessEngine()
 
-    def open_engine(_evaluate: Evaluate, *, workers: int) -> InProcessEngine:
-        assert workers == 1
+    def open_engine(name: str, *, workers: int, candidates: Path, runs: Path) -> InProcessEngine:
+        assert (name, workers) == ("local", 1)
         return opened
 
-    monkeypatch.setattr(command, "LocalEngine", open_engine)
+    monkeypatch.setattr(command, "open_engine", open_engine)
     return opened
 
 
@@ -61,6 +61,17 @@ def test_rungs_are_the_presets_and_none_lies_below_its_transition(
     assert code == 2
     assert told.startswith("error: rungs: expected one seed or more and")
     assert engine.asked == []
+
+
+def test_results_are_where_every_other_command_finds_them(tmp_path: Path, engine: InProcessEngine) -> None:
+    assert run("--runs", str(tmp_path))[0] == 0
+    with open_results(tmp_path) as known:
+        assert all(known.get(request) is not None for request in engine.asked)
+
+
+def test_a_corpus_counts_in_what_is_asked(tmp_path: Path, engine: InProcessEngine) -> None:
+    assert run("--runs", str(tmp_path), "--task", "text")[0] == 0
+    assert {name for request in engine.asked for name in request.identities} == {"mA", "M", "text/pydoc"}
 
 
 def test_a_misspelt_task_is_usage(tmp_path: Path, engine: InProcessEngine) -> None:
