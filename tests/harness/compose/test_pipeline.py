@@ -150,6 +150,15 @@ def test_a_study_read_from_its_folder_knows_its_winner_and_its_finalists(tmp_pat
         assert Pipeline(opened, PLAN).finalists() == found.finalists
 
 
+def test_a_study_whose_mechanism_changed_since_is_not_extrapolated(tmp_path: Path) -> None:
+    follow(tmp_path, steps=1)
+    study = read_study(settings("random", budget=16).study_id, tmp_path)
+    assert study.alphabet(Path("candidates")).tokens == ("mA", "M", "Mb")
+    changed = replace(study.settings, identities=(("mA", "mA/1"), ("M", "M/0"), ("Mb", "Mb/1")))
+    with pytest.raises(HarnessError, match=r"M: expected the source M/0 .* got M/1\. Restore the candidate"):
+        replace(study, settings=changed).alphabet(Path("candidates"))
+
+
 def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     follow(tmp_path, steps=1)
     with pytest.raises(WrongUsage, match=r"got 'toy-rand'.*There: toy-random-s0-"):
