@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from harness.compose.cli import app as compose
 from harness.endings import guarded, results_console
+from harness.errors import WrongUsage
 
 app = typer.Typer(
     help="Proposes sequence-mixing mechanisms, has them judged, and keeps those that are admitted.",
@@ -39,6 +41,29 @@ class AgentChoice(StrEnum):
     grammar = "grammar"
     openai = "openai"
     replay = "replay"
+
+
+class PolicyChoice(StrEnum):
+    """How the search goes on."""
+
+    by_status = "by-status"
+    one_shot = "one-shot"
+    random = "random"
+    greedy = "greedy"
+    evolutionary = "evolutionary"
+
+
+class ObjectiveChoice(StrEnum):
+    """What makes an admitted mechanism better than another."""
+
+    throughput = "throughput"
+    learnability = "learnability"
+    lines = "lines"
+
+
+RunName = Annotated[str, typer.Argument(help="A run's id, as `harness runs` lists it, or its folder.")]
+Runs = Annotated[Path, typer.Option(help="Folder of run records.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
 def main() -> NoReturn:
@@ -87,12 +112,53 @@ def design(
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 32_000,
+    policy: Annotated[PolicyChoice, typer.Option(help="How the search goes on.")] = PolicyChoice.by_status,
+    ensemble: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML: several agents that share the run, in place of --agent, --policy and --model."
+        ),
+    ] = None,
+    objective: Annotated[
+        ObjectiveChoice, typer.Option(help="What makes an admitted mechanism better than another.")
+    ] = ObjectiveChoice.throughput,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of language models at most.")] = None,
+    usd: Annotated[float | None, typer.Option(min=0.0, help="US dollars at most, as far as priced.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds of work on the run at most.")
+    ] = None,
 ) -> None:
-    """Generate mechanisms, judge them, and write the admitted ones as folders."""
-    from harness.commands.design import DesignRequest, run
-    from harness.commands.design_agents import AgentRequest
+    """Generate mechanisms, judge them, and write the admitted ones as folders.
 
-    request = DesignRequest(
+    A budget is looked at between rounds of eight proposals: a round that was begun is finished.
+    """
+    from harness.commands.design import run
+    from harness.commands.design_agents import AgentRequest
+    from harness.commands.design_request import DesignRequest
+    from harness.commands.ensemble import load_ensemble
+
+    def requested() -> tuple[AgentRequest, ...]:
+        alone = AgentRequest(
+            kind=agent.value,
+            policy=policy.value,
+            model=model,
+            answers=answers,
+            prices=prices,
+            concurrency=concurrency,
+            max_tokens=max_tokens,
+        )
+        if ensemble is None:
+            return (alone,)
+        if alone != AgentRequest():
+            raise WrongUsage(
+                "--ensemble: expected agents, models and policies in the file only, got options of a single "
+                "agent. Leave out --agent, --policy, --model, --answers, --prices, --concurrency and "
+                "--max-tokens."
+            )
+        return load_ensemble(ensemble)
+
+    request = partial(
+        DesignRequest,
         family=family,
         budget=budget,
         admit=admit,
@@ -103,13 +169,64 @@ def design(
         workers=workers or min(2, os.cpu_count() or 1),
         as_json=as_json,
         output=output,
-        agent=AgentRequest(
-            kind=agent.value,
-            model=model,
-            answers=answers,
-            prices=prices,
-            concurrency=concurrency,
-            max_tokens=max_tokens,
-        ),
+        objective=objective.value,
+        tokens=tokens,
+        usd=usd,
+        seconds=seconds,
     )
-    raise typer.Exit(guarded(lambda: run(request, stdout=results_console(), stderr=Console(stderr=True))))
+    raise typer.Exit(
+        guarded(
+            lambda: run(request(agents=requested()), stdout=results_console(), stderr=Console(stderr=True))
+        )
+    )
+
+
+@app.command()
+def resume(
+    run: RunName,
+    runs: Runs = Path("runs"),
+    seconds: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds of work on the run at most, in all.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Judge processes.")] = None,
+) -> None:
+    """Go on with a design run that was interrupted or killed, from its folder alone."""
+    from harness.commands import run_resume
+
+    stdout, stderr = results_console(), Console(stderr=True)
+    raise typer.Exit(
+        guarded(
+            lambda: run_resume.run(
+                run, runs=runs, seconds=seconds, workers=workers, stdout=stdout, stderr=stderr
+            )
+        )
+    )
+
+
+@app.command(name="runs")
+def list_runs(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+    """List design runs."""
+    from harness.commands import run_list
+
+    stdout, stderr = results_console(), Console(stderr=True)
+    raise typer.Exit(guarded(lambda: run_list.run(runs=runs, as_json=as_json, stdout=stdout, stderr=stderr)))
+
+
+@app.command()
+def show(run: RunName, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+    """Show a design run: which candidate grew from which, verdicts, costs."""
+    from harness.commands import run_show
+
+    raise typer.Exit(guarded(lambda: run_show.run(run, runs=runs, as_json=as_json, stdout=results_console())))
+
+
+@app.command()
+def export(
+    run: RunName,
+    runs: Runs = Path("runs"),
+    output: Annotated[Path | None, typer.Option(help="File to write (default: stdout).")] = None,
+) -> None:
+    """Write a design run's events as JSONL, sources in full."""
+    from harness.commands import run_export
+
+    raise typer.Exit(guarded(lambda: run_export.run(run, runs=runs, output=output, stdout=results_console())))

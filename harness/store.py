@@ -11,19 +11,21 @@ import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import HarnessError
 
-LAYOUT = 1
+LAYOUT = 2
 """Goes up when the tables change; an older file is refused by name, never migrated in silence."""
 
 _SCHEMA = """
-CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL,
+    clock REAL NOT NULL, cost TEXT NOT NULL) STRICT;
 CREATE TABLE sources (hash TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events stay'); END;
 CREATE TRIGGER events_last BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events stay'); END;
@@ -34,11 +36,17 @@ CREATE TRIGGER sources_last BEFORE DELETE ON sources BEGIN SELECT RAISE(ABORT, '
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened. `seq` counts from 1 without gaps; `body` is JSON."""
+    """One thing that happened. `seq` counts from 1 without gaps; `body` and `cost` are JSON.
+
+    Two runs of the same settings have the same events, but for what a clock said: `clock` is the seconds of
+    work since the event before (pauses between two processes left out), `cost` what it took or measured.
+    """
 
     seq: int
     kind: str
     body: dict[str, Any]
+    clock: float = field(default=0.0, compare=False)
+    cost: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Store:
@@ -50,6 +58,7 @@ class Store:
         Raises HarnessError if it is no run file, of another layout, or not writable.
         """
         self.path = path
+        self._since = time.monotonic()
         try:
             if read_only:
                 self._database = _for_reading(path)
@@ -75,12 +84,16 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
-    def append(self, kind: str, body: dict[str, Any]) -> Event:
+    def append(self, kind: str, body: dict[str, Any], cost: dict[str, Any] | None = None) -> Event:
         """Write one event durably. Raises HarnessError where the disk is full or read-only."""
-        text = json.dumps(body, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        text, spent = _json(body), _json(cost or {})
+        now = time.monotonic()
+        clock, self._since = round(now - self._since, 3), now
         with self._one_line_errors():
-            cursor = self._database.execute("INSERT INTO events (kind, body) VALUES (?, ?)", (kind, text))
-        return Event(seq=int(cursor.lastrowid or 0), kind=kind, body=json.loads(text))
+            cursor = self._database.execute(
+                "INSERT INTO events (kind, body, clock, cost) VALUES (?, ?, ?, ?)", (kind, text, clock, spent)
+            )
+        return _event(int(cursor.lastrowid or 0), kind, text, clock, spent)
 
     def append_with_source(self, kind: str, body: dict[str, Any], source: bytes) -> Event:
         """Write a source and the event that speaks of it (as `source`, its SHA-256) in one transaction."""
@@ -102,14 +115,16 @@ class Store:
     def events(self) -> Iterator[Event]:
         """Every event in order. Raises HarnessError for a damaged file."""
         with self._one_line_errors():
-            rows = self._database.execute("SELECT seq, kind, body FROM events ORDER BY seq").fetchall()
-        for seq, kind, body in rows:
+            rows = self._database.execute(
+                "SELECT seq, kind, body, clock, cost FROM events ORDER BY seq"
+            ).fetchall()
+        for row in rows:
             try:
-                yield Event(seq=seq, kind=kind, body=json.loads(body))
+                yield _event(*row)
             except ValueError as error:
                 raise HarnessError(
-                    f"{self.path}: expected JSON as event {seq}, got {error}. The file is damaged: move it "
-                    "away and run again."
+                    f"{self.path}: expected JSON as event {row[0]}, got {error}. The file is damaged: move "
+                    "it away and run again."
                 ) from None
 
     def source(self, digest: str) -> bytes:
@@ -142,6 +157,15 @@ class Store:
 
     def _one_line_errors(self) -> _OneLineErrors:
         return _OneLineErrors(self.path)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _event(seq: int, kind: str, body: str, clock: float, cost: str) -> Event:
+    """As it would be read: what is not JSON, such as a tuple, is so already in a run that goes on."""
+    return Event(seq=seq, kind=kind, body=json.loads(body), clock=clock, cost=json.loads(cost))
 
 
 def _for_reading(path: Path) -> sqlite3.Connection:

@@ -13,6 +13,9 @@ Status = Literal["admitted", "clean", "rejected", "duplicate", "pending", "unusa
 `unusable` was an answer without a mechanism, which no judge was asked about.
 """
 
+Operator = Literal["draft", "debug", "improve", "crossover", "simplify"]
+"""The operators that every agent has; one may have others of its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Skeleton:
@@ -84,7 +87,8 @@ class Outcome:
     repeats.
 
     `counterexample` is the smallest wrong case of a rejected one (`rule`, `result`, `case`, `index`,
-    `expected`, `got`, `ratio`); `numbers` are those that the judge measured, by what they measure.
+    `expected`, `got`, `ratio`); `numbers` are those that the judge measured, by what they measure. `score` is
+    the run's objective, the higher the better; None where nothing was scored.
     """
 
     position: int
@@ -94,6 +98,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     counterexample: Mapping[str, Any] | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
+    score: float | None = None
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -106,11 +111,26 @@ class Evidence:
 
     `outcomes` are those of finished rounds in proposal order; `known` holds the fingerprints of all
     proposals so far, this round's included, and of the skeletons.
+
+    `operator` is the one that the policy asks for, None where the agent may choose; `mates` are the positions
+    of the outcomes that a crossover may use beside its parent, None where it may use any.
     """
 
     position: int
     outcomes: tuple[Outcome, ...] = ()
     known: frozenset[str] = field(default_factory=frozenset)
+    operator: Operator | None = None
+    mates: tuple[int, ...] | None = None
+
+    @property
+    def partners(self) -> tuple[Outcome, ...]:
+        """What a crossover may use: outcomes that passed, and that the policy lets meet."""
+        return tuple(
+            outcome
+            for outcome in self.outcomes
+            if outcome.status in ("admitted", "clean")
+            and (self.mates is None or outcome.position in self.mates)
+        )
 
 
 class Agent(Protocol):

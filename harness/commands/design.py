@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.agents.protocol import Agent, Skeleton, Task
-from harness.commands.design_agents import AgentRequest, check_agent, open_agent
+from harness.agents.protocol import Skeleton, Task
+from harness.commands.command_file import write_command
+from harness.commands.design_agents import check_agent, open_members
+from harness.commands.design_request import DesignRequest
 from harness.commands.documents import check_output, write_output
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
+from harness.engine.members import Member
 from harness.engine.pool import JudgeFactory
-from harness.engine.settings import Depth, Settings
+from harness.engine.settings import Settings
 from harness.engine.skeletons import load_skeletons
 from harness.errors import NothingToDo
+from harness.objectives.opening import open_objective
+from harness.objectives.protocol import Objective
 from harness.report.design_summary import exit_code, print_summary, to_text
 from harness.report.progress import progress
 from verify.rules import RULES_VERSION
 from verify.source.lock import DEFAULT_TEMPLATES
-
-
-@dataclass(frozen=True, kw_only=True)
-class DesignRequest:
-    """What the command line asked for."""
-
-    family: str
-    budget: int
-    admit: int
-    seed: int
-    out: Path
-    runs: Path
-    depth: Depth
-    workers: int
-    as_json: bool
-    output: Path | None
-    agent: AgentRequest = field(default_factory=AgentRequest)
 
 
 def run(
@@ -51,23 +39,30 @@ def run(
 
     Raises HarnessError where the run cannot go on. `judges` opens a judge in each process of the pool.
     """
-    check_agent(request.agent)
-    skeletons = load_skeletons(request.family, templates, free=request.agent.writes_files)
+    for agent in request.agents:
+        check_agent(agent)
+    free = any(agent.writes_files for agent in request.agents)
+    skeletons = load_skeletons(request.family, templates, free=free)
     if not skeletons:
         raise NothingToDo(
             f"{request.family}: expected at least one skeleton, got none. Choose another --family."
         )
     check_output(request.output)
-    with open_agent(request.agent, request.runs) as agent, progress(stderr) as observe:
+    objective = open_objective(request.objective, runs=request.runs, workers=request.workers)
+    with open_members(request.agents, request.runs) as members, progress(stderr) as observe:
+        settings = settings_of(request, skeletons, members, objective)
+        write_command(request, request.runs / settings.run_id)
         result = run_design(
-            settings_of(request, skeletons, agent),
+            settings,
             Task(skeletons=skeletons, seed=request.seed),
-            agent,
+            members,
+            objective=objective,
             out=request.out,
             runs=request.runs,
             judges=judges,
             workers=request.workers,
             observe=observe,
+            seconds=request.seconds,
         )
     write_output(request.output, to_text(result))
     if request.as_json:
@@ -77,7 +72,12 @@ def run(
     return exit_code(result)
 
 
-def settings_of(request: DesignRequest, skeletons: tuple[Skeleton, ...], agent: Agent) -> Settings:
+def settings_of(
+    request: DesignRequest,
+    skeletons: tuple[Skeleton, ...],
+    members: Sequence[Member],
+    objective: Objective,
+) -> Settings:
     """The settings that the results depend on; where they are written and by how many workers is not among
     them.
     """
@@ -87,7 +87,10 @@ def settings_of(request: DesignRequest, skeletons: tuple[Skeleton, ...], agent: 
         admit=request.admit,
         seed=request.seed,
         depth=request.depth,
-        agent=f"{agent.name}/{agent.version}",
+        members=tuple(member.settings for member in members),
         rules=RULES_VERSION,
         skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in skeletons),
+        objective=f"{objective.name}/{objective.version}",
+        tokens=request.tokens,
+        usd=request.usd,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +15,28 @@ from harness.agents.llm.openai_backend import from_environment, key_and_url
 from harness.agents.llm.prices import load_prices
 from harness.agents.llm.recording import Recorder, Replay
 from harness.agents.protocol import Agent
+from harness.engine.allowance import Allowance
+from harness.engine.members import Member
 from harness.errors import WrongUsage
+from harness.policies.opening import DEFAULT, open_policy
+
+ONLY = "agent"
+"""The name of an agent that is alone."""
 
 AgentKind = Literal["grammar", "openai", "replay"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentRequest:
-    """Which agent, and what the command line said about it. `concurrency` counts requests under way."""
+    """Which agent, under which policy, and what else was said about it. `concurrency` counts requests under
+    way, `share` proposals beside the other agents' shares, `allowance` is what this agent may spend.
+    """
 
     kind: AgentKind = "grammar"
+    name: str = ONLY
+    policy: str = DEFAULT
+    share: int = 1
+    allowance: Allowance = field(default_factory=Allowance)
     model: str | None = None
     answers: Path | None = None
     prices: Path | None = None
@@ -53,11 +65,28 @@ def check_agent(request: AgentRequest) -> None:
 
 
 @contextlib.contextmanager
+def open_members(requests: Sequence[AgentRequest], runs: Path) -> Iterator[tuple[Member, ...]]:
+    """The agents under their policies, for as long as the block lasts. Raises as `open_agent`."""
+    with contextlib.ExitStack() as stack:
+        yield tuple(
+            Member(
+                agent=stack.enter_context(open_agent(request, runs)),
+                policy=open_policy(request.policy),
+                name=request.name,
+                share=request.share,
+                allowance=request.allowance,
+            )
+            for request in requests
+        )
+
+
+@contextlib.contextmanager
 def open_agent(request: AgentRequest, runs: Path) -> Iterator[Agent]:
     """The agent, for as long as the block lasts.
 
-    Answers of a model are recorded in `request.answers`, or in `<runs>/answers/<model>.jsonl`. Raises
-    WrongUsage for options that do not go together or a missing key, HarnessError where a file cannot be had.
+    Answers of a model are recorded in `request.answers`, or in `<runs>/answers/<model>.jsonl`, which in an
+    ensemble has the agent's name too. Raises WrongUsage for options that do not go together or a missing key,
+    HarnessError where a file cannot be had.
     """
     check_agent(request)
     if request.kind == "grammar":
@@ -71,9 +100,8 @@ def open_agent(request: AgentRequest, runs: Path) -> Iterator[Agent]:
     else:
         assert request.model is not None, "checked above"
         backend = from_environment(request.model, concurrency=request.concurrency)
-        recorder = Recorder(
-            backend, request.answers or runs / "answers" / f"{_file_name(request.model)}.jsonl"
-        )
+        title = request.model if request.name == ONLY else f"{request.model}.{request.name}"
+        recorder = Recorder(backend, request.answers or runs / "answers" / f"{_file_name(title)}.jsonl")
         try:
             yield LLMAgent(recorder, prices, max_tokens=request.max_tokens)
         finally:

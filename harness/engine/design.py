@@ -1,31 +1,33 @@
 """The design run: rounds of proposals, screened at the quick depth, the most different clean ones judged in
 full.
 
-Feedback reaches the agent between rounds and in proposal order, so the results depend on the settings alone:
+Feedback reaches the agents between rounds and in proposal order, so the results depend on the settings alone:
 not on the number of judge processes, not on how fast each was, and not on how often the run was interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.agents.identity import identity
-from harness.agents.protocol import Agent, Ask, Evidence, Outcome, RoundAgent, Task
+from harness.agents.protocol import Task
+from harness.engine.allowance import Allowance, Spent
 from harness.engine.folders import remove_unfinished, write_candidate, written_verdicts
-from harness.engine.pool import JudgeFactory, JudgePool, JudgeTask
-from harness.engine.selection import choose_full, choose_parent
+from harness.engine.members import Member, with_allowance
+from harness.engine.pool import Judged, JudgeFactory, JudgePool, JudgeTask
+from harness.engine.rounds import Observer, Rounds, title
+from harness.engine.run_folder import RUN_FILE
+from harness.engine.selection import choose_full
 from harness.engine.settings import Settings
-from harness.engine.state import Entry, RunState, are_twins, judged_body, proposed_body
+from harness.engine.state import Entry, RunState, are_twins, judged_body, judged_cost
 from harness.errors import HarnessError
 from harness.locks import exclusive
+from harness.objectives.protocol import Admitted, Objective
 from harness.store import Store
 from verify.judge.verdict import Depth
 from verify.source.identity import short_id
-
-Observer = Callable[[RunState, str], None]
-"""Told of every change: the state, and a line that says what changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +49,28 @@ class DesignResult:
 def run_design(
     settings: Settings,
     task: Task,
-    agent: Agent,
+    members: Sequence[Member],
     *,
+    objective: Objective,
     out: Path,
     runs: Path,
     judges: JudgeFactory,
     workers: int,
     observe: Observer,
+    seconds: float | None = None,
 ) -> DesignResult:
     """Run, or go on with, the search that `settings` names.
 
-    Admitted candidates go to `<out>/<family>/`, the record to `<runs>/<run id>/run.sqlite`. Raises
-    HarnessError where a folder is in use or cannot be written, or where a candidate could not be judged;
-    what was finished is kept.
+    Admitted candidates go to `<out>/<family>/`, the record to `<runs>/<run id>/run.sqlite`. `seconds` limits
+    the work on this run, earlier processes' included. Raises HarnessError where a folder is in use or cannot
+    be written, or where a candidate could not be judged; what was finished is kept.
     """
     folder = runs / settings.run_id
-    with exclusive(folder), exclusive(out), Store(folder / "run.sqlite") as store:
+    with exclusive(folder), exclusive(out), Store(folder / RUN_FILE) as store:
         remove_unfinished(out)
         with JudgePool(judges, workers=workers) as pool:
-            return _Run(settings, task, agent, store, pool, out, observe).finish()
+            run = _Run(settings, task, members, objective, store, pool, out, observe)
+            return run.finish(settings.allowance(seconds))
 
 
 class _Run:
@@ -75,15 +80,16 @@ class _Run:
         self,
         settings: Settings,
         task: Task,
-        agent: Agent,
+        members: Sequence[Member],
+        objective: Objective,
         store: Store,
         pool: JudgePool,
         out: Path,
         observe: Observer,
     ) -> None:
         self._settings = settings
-        self._task = task
-        self._agent = agent
+        self._members = tuple(members)
+        self._objective = objective
         self._store = store
         self._pool = pool
         self._out = out
@@ -92,25 +98,15 @@ class _Run:
         self._twins: dict[int, Path] = {}
         self._check_settings()
         self._state = RunState.replay(store)
+        self._rounds = Rounds(settings, task, store, self._state, observe)
 
-    def finish(self) -> DesignResult:
+    def finish(self, allowance: Allowance) -> DesignResult:
         if self._state.entries:
             self._observe(
                 self._state,
                 f"going on with {self._settings.run_id}: {len(self._state.entries)} proposals found",
             )
-        stopped = f"the budget of {self._settings.budget} proposals is used up"
-        for number, start in enumerate(range(0, self._settings.budget, self._settings.width)):
-            stop = min(start + self._settings.width, self._settings.budget)
-            self._propose(start, stop)
-            self._judge((entry for entry in self._state.entries[start:stop] if entry.for_the_judge), "quick")
-            if self._settings.depth == "full":
-                self._judge(self._select(number), "full")
-                self._write()
-            if self._state.admitted_by(number) >= self._settings.admit:
-                reached = f"{stop} of {self._settings.budget} proposals"
-                stopped = f"the limit of {self._settings.admit} admitted was reached after {reached}"
-                break
+        stopped = self._run_rounds(allowance)
         return DesignResult(
             settings=self._settings,
             state=self._state,
@@ -120,45 +116,72 @@ class _Run:
             stopped=stopped,
         )
 
+    def _run_rounds(self, allowance: Allowance) -> str:
+        """Rounds until something ends them; says what."""
+        number, start = 0, 0
+        while True:
+            ended, members = self._may_go_on(allowance, start)
+            if ended:
+                return ended
+            stop = min(start + self._settings.width, self._settings.budget)
+            self._rounds.propose(members, start, stop)
+            self._judge((entry for entry in self._state.entries[start:stop] if entry.for_the_judge), "quick")
+            if self._settings.depth == "full":
+                self._judge(self._select(number), "full")
+                self._write()
+                self._score()
+            if self._state.admitted_by(number) >= self._settings.admit:
+                reached = f"{stop} of {self._settings.budget} proposals"
+                return f"the limit of {self._settings.admit} admitted was reached after {reached}"
+            number, start = number + 1, stop
+
+    def _may_go_on(self, allowance: Allowance, start: int) -> tuple[str, tuple[Member, ...]]:
+        """Why the round from `start` must not begin, or nothing; and who takes part in it.
+
+        A round that an earlier process began is finished, whatever the clock says by now.
+        """
+        entries = self._state.entries
+        begun = len(entries) > start
+        spent = Spent.by(entries[:start])
+        ended = (replace(allowance, seconds=None) if begun else allowance).reached(spent)
+        if ended:
+            return ended, ()
+        members = with_allowance(self._members, entries[:start])
+        return ("" if members else "the budget of every agent is used up"), members
+
     def _check_settings(self) -> None:
         """The first event holds the settings; a file under this run id that holds others is not this run."""
         ours = self._settings.to_json()
         first = next(self._store.events(), None)
         if first is None:
             self._store.append("started", ours)
-        elif first.kind != "started" or first.body != ours:
+        elif first.kind != "started" or first.body != json.loads(json.dumps(ours)):
             raise HarnessError(
                 f"{self._store.path}: expected the settings of this run, got others. Choose another --runs."
             )
 
-    def _propose(self, start: int, stop: int) -> None:
-        outcomes = self._state.outcomes(start)
-        missing = range(len(self._state.entries), stop)
-        if isinstance(self._agent, RoundAgent) and missing:
-            self._agent.prepare(self._task, [self._ask(position, outcomes) for position in missing])
-        for position in missing:
-            ask = self._ask(position, outcomes)
-            proposal = self._agent.propose(self._task, ask.parent, ask.evidence)
-            body = proposed_body(position, identity(position, proposal), proposal)
-            event = self._store.append_with_source("proposed", body, proposal.source.encode())
-            self._state.apply(event, self._store)
-            self._observe(self._state, f"proposed {_title(self._state.entries[position])}")
-
-    def _ask(self, position: int, outcomes: tuple[Outcome, ...]) -> Ask:
-        known = self._state.known_texts() | {skeleton.fingerprint for skeleton in self._task.skeletons}
-        return Ask(
-            parent=choose_parent(outcomes, seed=self._settings.seed, position=position),
-            evidence=Evidence(position=position, outcomes=outcomes, known=known),
-        )
-
     def _judge(self, entries: Iterable[Entry], depth: Depth) -> None:
+        """Judge those that have no verdict, and record the answers in proposal order, whichever came first:
+        two runs have the same events then. Where one cannot be had, the others are recorded all the same.
+        """
         missing = [entry for entry in entries if (entry.full if depth == "full" else entry.quick) is None]
-        tasks = [_task(entry, depth) for entry in missing]
-        for task, judged in self._pool.judge(tasks):
-            event = self._store.append("judged", judged_body(task.position, judged))
-            self._state.apply(event, self._store)
-            entry = self._state.entries[task.position]
-            self._observe(self._state, f"{depth} {_title(entry)}: {entry.status}{_first_rule(entry)}")
+        waiting = [entry.position for entry in missing]
+        early: dict[int, Judged] = {}
+        try:
+            for task, judged in self._pool.judge([_task(entry, depth) for entry in missing]):
+                early[task.position] = judged
+                while waiting and waiting[0] in early:
+                    position = waiting.pop(0)
+                    self._record(position, early.pop(position), depth)
+        finally:
+            for position in sorted(early):
+                self._record(position, early[position], depth)
+
+    def _record(self, position: int, judged: Judged, depth: Depth) -> None:
+        event = self._store.append("judged", judged_body(position, judged), judged_cost(judged))
+        self._state.apply(event, self._store)
+        entry = self._state.entries[position]
+        self._observe(self._state, f"{depth} {title(entry)}: {entry.status}{_first_rule(entry)}")
 
     def _select(self, number: int) -> list[Entry]:
         """The round's candidates for the full depth, recorded before any of them is judged."""
@@ -168,6 +191,20 @@ class _Run:
             event = self._store.append("selected", {"round": number, "positions": list(positions)})
             self._state.apply(event, self._store)
         return [self._state.entries[position] for position in self._state.selected[number]]
+
+    def _score(self) -> None:
+        """Give every admitted candidate its score, once."""
+        for entry in self._state.with_status("admitted"):
+            if entry.scored:
+                continue
+            position = entry.position
+            folder = self._folders.get(position) or self._twins[position]
+            admitted = Admitted(source=entry.proposal.source, measured=entry.measured, folder=folder)
+            score = self._objective.score(admitted)
+            event = self._store.append("scored", {"position": position, "score": score})
+            self._state.apply(event, self._store)
+            said = "none" if score is None else f"{score:g}"
+            self._observe(self._state, f"{self._objective.name} of {title(entry)}: {said}")
 
     def _write(self) -> None:
         """Put every admitted candidate in its folder, unless an earlier run's there computes the same."""
@@ -181,7 +218,7 @@ class _Run:
             twin = next((folder for verdict, folder in present if are_twins(verdict, entry.full)), None)
             if twin is not None and twin.name != name:
                 self._twins[entry.position] = twin
-                self._observe(self._state, f"not written {_title(entry)}: computes the same as {twin}")
+                self._observe(self._state, f"not written {title(entry)}: computes the same as {twin}")
                 continue
             self._folders[entry.position] = write_candidate(
                 self._out,
@@ -191,17 +228,12 @@ class _Run:
                 verdict=entry.full.to_bytes(),
                 measured=entry.measured,
             )
-            self._observe(self._state, f"admitted {_title(entry)}: {self._folders[entry.position]}")
+            self._observe(self._state, f"admitted {title(entry)}: {self._folders[entry.position]}")
 
 
 def _task(entry: Entry, depth: Depth) -> JudgeTask:
     path = f"{entry.proposal.slug}.py"
     return JudgeTask(position=entry.position, path=path, source=entry.proposal.source.encode(), depth=depth)
-
-
-def _title(entry: Entry) -> str:
-    problem = f": unusable, {entry.proposal.problem}" if entry.proposal.problem else ""
-    return f"#{entry.position + 1} {entry.proposal.slug} ({entry.proposal.operator}){problem}"
 
 
 def _first_rule(entry: Entry) -> str:

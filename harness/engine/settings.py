@@ -8,6 +8,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from harness.engine.allowance import Allowance
+from harness.engine.members import MemberSettings
+
 Depth = Literal["quick", "full"]
 ROUND_WIDTH = 8
 """Proposals per round, whatever the number of workers."""
@@ -21,7 +24,8 @@ class Settings:
     """One run of the search.
 
     budget: proposals at most. admit: candidates admitted at most. skeletons: (name, fingerprint) of each.
-    agent and rules: name and version of who proposes, version of the rules it is judged by.
+    members: who proposes. rules: version of the rules that mechanisms are judged by. objective: name and
+    version of what scores the admitted ones. tokens, usd: of language models, at most; None is no limit.
     """
 
     family: str
@@ -29,16 +33,31 @@ class Settings:
     admit: int
     seed: int
     depth: Depth
-    agent: str
+    members: tuple[MemberSettings, ...]
     rules: str
     skeletons: tuple[tuple[str, str], ...]
+    objective: str
+    tokens: int | None = None
+    usd: float | None = None
     width: int = ROUND_WIDTH
     full_per_round: int = FULL_PER_ROUND
 
     def to_json(self) -> dict[str, Any]:
         fields = asdict(self)
+        fields["members"] = [member.to_json() for member in self.members]
         fields["skeletons"] = [list(pair) for pair in self.skeletons]
         return fields
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Settings:
+        """The inverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
+        members = tuple(MemberSettings.from_json(member) for member in data["members"])
+        skeletons = tuple((str(name), str(fingerprint)) for name, fingerprint in data["skeletons"])
+        return cls(**{**data, "members": members, "skeletons": skeletons})
+
+    def allowance(self, seconds: float | None) -> Allowance:
+        """What the run may spend; `seconds` is no setting, so that a run may go on under another limit."""
+        return Allowance(proposals=self.budget, tokens=self.tokens, usd=self.usd, seconds=seconds)
 
     @property
     def run_id(self) -> str:

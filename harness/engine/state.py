@@ -22,16 +22,23 @@ from verify.judge.verdict import Verdict
 class Entry:
     """One proposal and what became of it. `same_as` is the position of the earlier proposal with the same
     text; `counterexamples` are the wrong numbers of its deepest verdict, in the order of their cases.
+    `member` is the agent that made it. `numbers` are those that agents are told, `measured` all there are.
+    `seconds` is the work that went by while it was proposed and judged, `cpu_seconds` what judging it took.
     """
 
     position: int
     proposal: Proposal
     fingerprint: str
     same_as: int | None
+    member: str = "agent"
     quick: Verdict | None = None
     full: Verdict | None = None
     behaves_like: int | None = None
     cpu_seconds: float = 0.0
+    seconds: float = 0.0
+    score: float | None = None
+    scored: bool = False
+    numbers: dict[str, float] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     counterexamples: tuple[dict[str, Any], ...] = ()
 
@@ -73,7 +80,8 @@ class Entry:
             status=self.status,
             findings=self.findings if self.status == "rejected" else (),
             counterexample=smallest_counterexample(self) if self.status == "rejected" else None,
-            numbers=told_numbers(self.measured) if self.status in ("clean", "admitted") else {},
+            numbers=self.numbers if self.status in ("clean", "admitted") else {},
+            score=self.score,
         )
 
 
@@ -101,11 +109,17 @@ class RunState:
         match event.kind:
             case "proposed":
                 source = store.source(body["source"]).decode()
-                self._add(Proposal(**body["proposal"], source=source), body["position"], body["fingerprint"])
+                self._add(Proposal(**body["proposal"], source=source), body)
+                self.entries[body["position"]].seconds += event.clock
             case "selected":
                 self.selected[body["round"]] = tuple(body["positions"])
             case "judged":
-                self._judge(body)
+                self._judge(body, event.cost)
+                self.entries[body["position"]].seconds += event.clock
+            case "scored":
+                entry = self.entries[body["position"]]
+                entry.score, entry.scored = body["score"], True
+                entry.seconds += event.clock
 
     def with_status(self, *statuses: Status) -> list[Entry]:
         return [entry for entry in self.entries if entry.status in statuses]
@@ -118,11 +132,12 @@ class RunState:
     def known_texts(self) -> frozenset[str]:
         return frozenset(self._texts)
 
-    def outcomes(self, before: int) -> tuple[Outcome, ...]:
-        """The outcomes of proposals before position `before`, in order."""
-        return tuple(entry.outcome() for entry in self.entries[:before])
+    def outcomes(self, before: int, member: str) -> tuple[Outcome, ...]:
+        """The outcomes of a member's proposals before position `before`, in order."""
+        return tuple(entry.outcome() for entry in self.entries[:before] if entry.member == member)
 
-    def _add(self, proposal: Proposal, position: int, fingerprint: str) -> None:
+    def _add(self, proposal: Proposal, body: dict[str, Any]) -> None:
+        position, fingerprint = body["position"], body["fingerprint"]
         assert position == len(self.entries), f"expected proposal {len(self.entries)} next, got {position}"
         same_as = self._texts.setdefault(fingerprint, position)
         self.entries.append(
@@ -131,17 +146,17 @@ class RunState:
                 proposal=proposal,
                 fingerprint=fingerprint,
                 same_as=None if same_as == position else same_as,
+                member=body["member"],
             )
         )
 
-    def _judge(self, body: dict[str, Any]) -> None:
+    def _judge(self, body: dict[str, Any], cost: dict[str, Any]) -> None:
         entry = self.entries[body["position"]]
         verdict = Verdict.from_bytes(json.dumps(body["verdict"]).encode())
-        entry.cpu_seconds += body["cpu_seconds"]
-        examples = body["measured"].get("counterexamples", ())
-        entry.counterexamples = tuple(_numbers(example) for example in examples)
+        entry.cpu_seconds += cost["cpu_seconds"]
+        entry.counterexamples = tuple(_numbers(example) for example in body["counterexamples"])
         if verdict.depth == "full":
-            entry.full, entry.measured = verdict, body["measured"]
+            entry.full, entry.measured, entry.numbers = verdict, cost["measured"], body["numbers"]
         else:
             entry.quick = verdict
         self._find_twins()
@@ -173,22 +188,27 @@ def are_twins(first: Verdict, second: Verdict) -> bool:
     return same_behaviour(first.behaviour, second.behaviour)
 
 
-def proposed_body(position: int, fingerprint: str, proposal: Proposal) -> dict[str, Any]:
+def proposed_body(position: int, fingerprint: str, proposal: Proposal, member: str) -> dict[str, Any]:
     """The body of a `proposed` event; the source itself goes to the content-addressed table."""
     fields = asdict(proposal)
     del fields["source"]
     fields["slots"] = dict(proposal.slots)
-    return {"position": position, "fingerprint": fingerprint, "proposal": fields}
+    return {"position": position, "fingerprint": fingerprint, "proposal": fields, "member": member}
 
 
 def judged_body(position: int, judged: Judged) -> dict[str, Any]:
-    """The body of a `judged` event."""
+    """The body of a `judged` event: what the same judge says again on the same machine."""
     return {
         "position": position,
         "verdict": judged.verdict.to_json(),
-        "measured": _storable(judged.measured),
-        "cpu_seconds": judged.cpu_seconds,
+        "numbers": told_numbers(judged.measured) if judged.verdict.admission == "admitted" else {},
+        "counterexamples": _storable(judged.measured.get("counterexamples", [])),
     }
+
+
+def judged_cost(judged: Judged) -> dict[str, Any]:
+    """What a `judged` event took and measured, which no two runs have in common."""
+    return {"measured": _storable(judged.measured), "cpu_seconds": judged.cpu_seconds}
 
 
 def smallest_counterexample(entry: Entry) -> dict[str, Any] | None:

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.engine.design import DesignResult
-from harness.engine.state import Entry, RunState, cpu_seconds, smallest_counterexample, tally
+from harness.engine.state import Entry, smallest_counterexample
 from harness.report.design_table import design_table, why
+from harness.report.ledger import ledger, measured
+from harness.report.ledger_table import agents_table, ledger_table
 from verify.findings import Finding
 from verify.report import counterexample_lines
 
 DOCUMENT = 1
 """Version of the JSON document."""
-
-_READING_STAGES = ("PAR", "POL", "LCK", "CON")
 
 
 def exit_code(result: DesignResult) -> int:
@@ -40,50 +39,16 @@ def document(result: DesignResult) -> dict[str, Any]:
         "run": result.settings.run_id,
         "settings": result.settings.to_json(),
         "stopped": result.stopped,
-        "ledger": ledger(result),
+        "ledger": ledger(result.settings, result.state),
         "proposals": [_proposal(entry, result) for entry in entries],
         "sentence": last_sentence(result),
-        "measured": {"cpu_seconds": cpu_seconds(entries), "gpu_seconds": 0.0},
+        "measured": measured(result.settings, result.state),
     }
 
 
 def to_text(result: DesignResult) -> str:
     """`document` with sorted keys and a final newline."""
     return json.dumps(document(result), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def ledger(result: DesignResult) -> dict[str, Any]:
-    """What was tried and what became of it. `invalid` counts candidates by the rules they broke; `usd` is
-    the cost of answers that are neither `uncounted` (no token counts) nor `unpriced` (no known price).
-    """
-    state = result.state
-    return {
-        "attempted": len(state.entries),
-        "duplicate": len(state.with_status("duplicate")),
-        "rejected": len(state.with_status("rejected")),
-        "invalid": tally(state.entries),
-        "clean": len(state.with_status("clean")),
-        "admitted": len(state.with_status("admitted")),
-        "unusable": len(state.with_status("unusable")),
-        "valid_submissions": valid_submissions(state),
-        "llm_answers": sum(entry.proposal.answers for entry in state.entries),
-        "llm_answers_uncounted": sum(entry.proposal.uncounted for entry in state.entries),
-        "llm_answers_unpriced": sum(entry.proposal.unpriced for entry in state.entries),
-        "llm_tokens": sum(entry.proposal.tokens for entry in state.entries),
-        "usd": round(sum(entry.proposal.usd for entry in state.entries), 6),
-    }
-
-
-def valid_submissions(state: RunState) -> int:
-    """Proposals that are mechanisms as far as reading them tells: none unusable, none rejected by what it
-    says. A repeated text is as valid as the first of its kind.
-    """
-    firsts = (e if e.same_as is None else state.entries[e.same_as] for e in state.entries)
-    return sum(_is_valid(entry) for entry in firsts)
-
-
-def _is_valid(entry: Entry) -> bool:
-    return entry.verdict is not None and all(f.stage not in _READING_STAGES for f in entry.findings)
 
 
 def print_summary(result: DesignResult, console: Console) -> None:
@@ -110,7 +75,10 @@ def print_summary(result: DesignResult, console: Console) -> None:
         for position, twin in sorted(result.twins.items()):
             console.print(Text(f"#{position + 1} not written: computes the same as {twin}"), soft_wrap=True)
     console.print()
-    console.print(_ledger_table(result))
+    console.print(ledger_table(result.settings, state))
+    if len(result.settings.members) > 1:
+        console.print()
+        console.print(agents_table(result.settings, state))
     console.print()
     console.print(Text(last_sentence(result)), soft_wrap=True)
 
@@ -135,29 +103,6 @@ def last_sentence(result: DesignResult) -> str:
     )
 
 
-def _ledger_table(result: DesignResult) -> Table:
-    counts = ledger(result)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name in ("attempted", "unusable", "duplicate", "rejected", "clean", "admitted"):
-        table.add_row(name, str(counts[name]))
-    for rule, count in counts["invalid"].items():
-        table.add_row(f"invalid by {rule}", str(count))
-    table.add_row("valid submissions", f"{counts['valid_submissions']} of {counts['attempted']}")
-    table.add_row("LLM answers", str(counts["llm_answers"]))
-    table.add_row("LLM tokens", _of_all(str(counts["llm_tokens"]), counts["llm_answers_uncounted"]))
-    table.add_row("USD", _of_all(f"{counts['usd']:.4f}", counts["llm_answers_unpriced"]))
-    table.add_row("CPU seconds", f"{cpu_seconds(result.state.entries):.1f}")
-    table.add_row("GPU seconds", "0.0")
-    return table
-
-
-def _of_all(number: str, unknown: int) -> str:
-    """A sum, and how many answers are not in it."""
-    return f"{number}, and {unknown} answers unknown" if unknown else number
-
-
 def _proposal(entry: Entry, result: DesignResult) -> dict[str, Any]:
     folder = result.folders.get(entry.position)
     twin = result.twins.get(entry.position)
@@ -168,7 +113,9 @@ def _proposal(entry: Entry, result: DesignResult) -> dict[str, Any]:
         "operator": entry.proposal.operator,
         "parent": None if entry.proposal.parent is None else entry.proposal.parent + 1,
         "slots": dict(entry.proposal.slots),
+        "agent": entry.member,
         "status": entry.status,
+        "score": entry.score,
         "why": why(entry),
         "source_hash": None if entry.verdict is None else entry.verdict.source_hash,
         "findings": [finding.to_json() for finding in entry.findings],

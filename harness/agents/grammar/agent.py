@@ -14,7 +14,7 @@ from harness.agents.grammar.growth import change, draw, shrink
 from harness.agents.grammar.rewrite import assemble
 from harness.agents.grammar.slots import SLOT_KINDS, Content, bodies, known_slots, label
 from harness.agents.grammar.weights import Weights, learned
-from harness.agents.protocol import Evidence, Outcome, Proposal, Skeleton, Task
+from harness.agents.protocol import Evidence, Operator, Outcome, Proposal, Skeleton, Task
 from harness.chance import generator, pick
 from verify.source.identity import fingerprint
 
@@ -54,29 +54,22 @@ class GrammarAgent:
                 f"expected a skeleton with one of the slots {sorted(SLOT_KINDS)}, got none in this task"
             )
         weights = learned(evidence.outcomes)
-        good = tuple(
-            from_note(outcome.proposal.note)
-            for outcome in evidence.outcomes
-            if outcome.status in ("admitted", "clean")
-        )
+        good = tuple(from_note(outcome.proposal.note) for outcome in evidence.partners)
         proposal: Proposal | None = None
         for attempt in range(_TRIES):
             rng = generator(task.seed, "grammar", evidence.position, attempt)
             origin = parent if attempt < _TRIES // 2 else None
             genome = None if origin is None else from_note(origin.proposal.note)
             scene = _Round(rng=rng, weights=weights, task=task, parent=genome, good=good)
-            proposal = _propose_once(scene, origin)
+            proposal = _propose_once(scene, origin, evidence.operator)
             if fingerprint(proposal.source) not in evidence.known:
                 break
         assert proposal is not None
         return proposal
 
 
-def _propose_once(scene: _Round, parent: Outcome | None) -> Proposal:
-    scale = _AFRESH
-    if parent is not None:
-        scale = _FROM_REJECTED if parent.status == "rejected" else _FROM_GOOD
-    operator = scene.weights.choose(scene.rng, [(key, key.partition(":")[2]) for key in scale], scale)
+def _propose_once(scene: _Round, parent: Outcome | None, wanted: Operator | None) -> Proposal:
+    operator = _drawn_operator(scene, parent) if wanted is None else "draft" if parent is None else wanted
     genome = _OPERATORS[operator](scene)
     return Proposal(
         source=assemble(scene.task.skeleton(genome.skeleton), genome),
@@ -87,6 +80,13 @@ def _propose_once(scene: _Round, parent: Outcome | None) -> Proposal:
         note=genome.to_note(),
         parent=None if parent is None else parent.position,
     )
+
+
+def _drawn_operator(scene: _Round, parent: Outcome | None) -> str:
+    scale = _AFRESH
+    if parent is not None:
+        scale = _FROM_REJECTED if parent.status == "rejected" else _FROM_GOOD
+    return scene.weights.choose(scene.rng, [(key, key.partition(":")[2]) for key in scale], scale)
 
 
 def _draft(scene: _Round) -> Genome:

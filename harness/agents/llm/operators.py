@@ -4,9 +4,10 @@ told.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.agents.llm import evidence as told
@@ -70,7 +71,7 @@ def plan(task: Task, ask: Ask, templates: Path = DEFAULT_TEMPLATES) -> Plan:
         template, base = template_of(skeleton.name), skeleton.source
     else:
         template, base = parent.proposal.skeleton, parent.proposal.source
-    ask = Ask(parent=parent, evidence=ask.evidence)
+    ask = replace(ask, parent=parent)
     scene = _Scene(task=task, ask=ask, template=template, base=base, mate=mate)
     fields = {
         "source": _fenced(base),
@@ -101,26 +102,30 @@ def template_of(name: str) -> str:
 
 
 def _operator(ask: Ask, position: int, seed: int) -> tuple[str, Outcome | None]:
-    """The operator, and for a crossover the other parent."""
+    """The operator, and for a crossover the other parent; without one, a crossover becomes an improvement."""
     rng = generator(seed, "llm operator", position)
     if ask.parent is None:
         return "draft", None
-    if ask.parent.status == "rejected":
-        return pick_weighted(rng, _FROM_REJECTED), None
-    mates = _mates(ask.evidence.outcomes, ask.parent)
-    operator = pick_weighted(rng, _FROM_GOOD if mates else [w for w in _FROM_GOOD if w[1] != "crossover"])
+    mates = _mates(ask.evidence.partners, ask.parent)
+    operator = ask.evidence.operator or _drawn_operator(rng, ask.parent, mates)
+    if operator == "crossover" and not mates:
+        operator = "improve"
     return operator, pick(rng, mates) if operator == "crossover" else None
 
 
-def _mates(outcomes: Sequence[Outcome], parent: Outcome) -> list[Outcome]:
-    """Others of the parent's family that passed."""
+def _drawn_operator(rng: random.Random, parent: Outcome, mates: Sequence[Outcome]) -> str:
+    if parent.status == "rejected":
+        return pick_weighted(rng, _FROM_REJECTED)
+    return pick_weighted(rng, _FROM_GOOD if mates else [w for w in _FROM_GOOD if w[1] != "crossover"])
+
+
+def _mates(partners: Sequence[Outcome], parent: Outcome) -> list[Outcome]:
+    """Others of the parent's family."""
     family = parent.proposal.skeleton.split("/", 1)[0]
     return [
         outcome
-        for outcome in outcomes
-        if outcome.status in ("admitted", "clean")
-        and outcome.position != parent.position
-        and outcome.proposal.skeleton.split("/", 1)[0] == family
+        for outcome in partners
+        if outcome.position != parent.position and outcome.proposal.skeleton.split("/", 1)[0] == family
     ]
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.agents.protocol import Evidence, Outcome, Proposal, Skeleton, Task
+from harness.agents.protocol import Agent, Evidence, Outcome, Proposal, Skeleton, Task
+from harness.engine.members import Member, MemberSettings
 from harness.engine.settings import Depth, Settings
+from harness.policies.by_status import ByStatus
+from harness.policies.protocol import Policy
 
 SKELETON = Skeleton(name="linear_state/v1/ungated", source="x = 0\n", fingerprint="none", slots={})
 TASK = Task(skeletons=(SKELETON,), seed=0)
@@ -40,6 +43,11 @@ class ScriptedAgent:
         return f"def reference():\n    {word} = {position}\n    return {word}\n"
 
 
+def alone(agent: Agent, policy: Policy | None = None) -> tuple[Member, ...]:
+    """The one agent of a run."""
+    return (Member(agent=agent, policy=policy or ByStatus()),)
+
+
 def settings(words: Sequence[str], *, admit: int = 20, depth: Depth = "full", seed: int = 0) -> Settings:
     return Settings(
         family="linear_state",
@@ -47,8 +55,9 @@ def settings(words: Sequence[str], *, admit: int = 20, depth: Depth = "full", se
         admit=admit,
         seed=seed,
         depth=depth,
-        agent="scripted/1",
+        members=(MemberSettings(name="agent", agent="scripted/1", policy="by-status/1"),),
         rules="1",
         skeletons=((SKELETON.name, SKELETON.fingerprint),),
+        objective="lines/1",
         width=4,
     )

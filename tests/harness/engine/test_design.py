@@ -20,9 +20,10 @@ from harness.engine.settings import Settings
 from harness.engine.state import RunState
 from harness.errors import HarnessError
 from harness.locks import exclusive
+from harness.objectives.lines import Lines
 from harness.report.design_summary import document, exit_code
 from tests.harness.engine.fake_judge import open_counting, open_failing, open_fake
-from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, settings
+from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, alone, settings
 
 ROOT = Path(__file__).resolve().parents[3]
 WORDS = ["a", "wrong", "b", "0", "fat", "c", "wrong", "d", "e", "f"]
@@ -40,7 +41,8 @@ def run(
     return run_design(
         how or settings(words),
         TASK,
-        agent or ScriptedAgent(words),
+        alone(agent or ScriptedAgent(words)),
+        objective=Lines(),
         out=folder / "out",
         runs=folder / "runs",
         judges=judges,
@@ -140,7 +142,8 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
             result = run_design(
                 settings(words),
                 TASK,
-                ScriptedAgent(words),
+                alone(ScriptedAgent(words)),
+                objective=Lines(),
                 out=broken / "out",
                 runs=broken / "runs",
                 judges=open_fake,

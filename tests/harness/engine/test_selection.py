@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections import Counter
-
-from harness.agents.protocol import Outcome, Proposal, Status
-from harness.engine.selection import choose_full, choose_parent
+from harness.agents.protocol import Proposal
+from harness.engine.selection import choose_full
 from harness.engine.state import Entry, RunState
 from tests.harness.engine.fake_judge import FakeJudge
 
@@ -12,13 +10,6 @@ def proposal(skeleton: str, feature_map: str) -> Proposal:
     return Proposal(
         source="", skeleton=skeleton, operator="draft", slug="", slots={"feature_map": feature_map}, note=""
     )
-
-
-def outcomes(*statuses: Status) -> list[Outcome]:
-    return [
-        Outcome(position=n, proposal=proposal("a", "x"), fingerprint="", status=status)
-        for n, status in enumerate(statuses)
-    ]
 
 
 def state_of(*kinds: tuple[str, str]) -> RunState:
@@ -46,22 +37,3 @@ def test_what_was_selected_before_is_neither_chosen_again_nor_forgotten() -> Non
 
 def test_nothing_clean_gives_nothing_to_judge() -> None:
     assert choose_full(RunState(), 3) == ()
-
-
-def test_without_outcomes_everything_is_fresh() -> None:
-    assert {choose_parent([], seed=0, position=n) for n in range(20)} == {None}
-
-
-def test_duplicates_and_pending_ones_are_never_parents() -> None:
-    found = outcomes("duplicate", "pending", "clean")
-    assert {p.position for n in range(50) if (p := choose_parent(found, seed=0, position=n))} == {2}
-
-
-def test_many_rejections_do_not_crowd_out_what_was_admitted() -> None:
-    found = outcomes(*["rejected"] * 50, "admitted")
-    counts = Counter(
-        "fresh" if p is None else p.status
-        for n in range(400)
-        for p in [choose_parent(found, seed=0, position=n)]
-    )
-    assert counts["admitted"] > counts["fresh"] > counts["rejected"] > 0

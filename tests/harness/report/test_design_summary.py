@@ -11,10 +11,12 @@ from rich.console import Console
 
 from harness.agents.protocol import Evidence, Outcome, Proposal, Task
 from harness.engine.design import DesignResult, run_design
-from harness.report.design_summary import document, exit_code, last_sentence, ledger, print_summary, to_text
+from harness.objectives.lines import Lines
+from harness.report.design_summary import document, exit_code, last_sentence, print_summary, to_text
+from harness.report.ledger import ledger
 from harness.report.progress import LiveTable, PlainLines, progress
 from tests.harness.engine.fake_judge import CASE, EXAMPLES, open_fake
-from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, settings
+from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, alone, settings
 
 WORDS = ["a", "wrong", "b", "0", "fat"]
 
@@ -23,7 +25,8 @@ def run(folder: Path, words: list[str], observe: object = None, depth: str = "fu
     return run_design(
         settings(words, depth=depth),
         TASK,
-        ScriptedAgent(words),
+        alone(ScriptedAgent(words)),
+        objective=Lines(),
         out=folder / "out",
         runs=folder / "runs",  # type: ignore[arg-type]
         judges=open_fake,
@@ -44,7 +47,7 @@ def printed(result: DesignResult, **options: object) -> str:
 
 
 def test_the_ledger_accounts_for_every_proposal(result: DesignResult) -> None:
-    counts = ledger(result)
+    counts = ledger(result.settings, result.state)
     parts = ("duplicate", "rejected", "clean", "admitted")
     assert sum(counts[part] for part in parts) == counts["attempted"] == 5
     assert counts["invalid"] == {"CMP-SHARED": 1, "GRD-MISMATCH": 1}
@@ -157,14 +160,15 @@ def test_answers_without_a_mechanism_are_told_and_paid_for_but_not_judged(tmp_pa
     result = run_design(
         settings(words),
         TASK,
-        _Speechless(words),
+        alone(_Speechless(words)),
+        objective=Lines(),
         out=tmp_path / "out",
         runs=tmp_path / "runs",
         judges=open_fake,
         workers=1,
         observe=lambda state, message: None,
     )
-    counts = ledger(result)
+    counts = ledger(result.settings, result.state)
     assert {name: counts[name] for name in ("attempted", "unusable", "duplicate", "valid_submissions")} == {
         "attempted": 6,
         "unusable": 2,

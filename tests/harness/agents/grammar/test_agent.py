@@ -9,7 +9,7 @@ from harness.agents.grammar.slots import content_functions
 from harness.agents.grammar.weights import Weights, learned
 from harness.agents.protocol import Evidence, Outcome, Proposal, Skeleton, Status, Task
 from harness.chance import generator
-from harness.engine.selection import choose_parent
+from harness.policies.by_status import ByStatus
 from tests.harness.agents.grammar.small_skeletons import small_task
 from verify.findings import Finding
 from verify.source.canonical import format_source
@@ -32,8 +32,10 @@ def search(seed: int, count: int, width: int = 8) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for position in range(count):
         finished = tuple(outcomes[: position // width * width])
-        parent = choose_parent(finished, seed=seed, position=position)
-        proposal = AGENT.propose(task, parent, Evidence(position=position, outcomes=finished, known=known))
+        (choice,) = ByStatus().choose(finished, [position], seed=seed)
+        proposal = AGENT.propose(
+            task, choice.parent, Evidence(position=position, outcomes=finished, known=known)
+        )
         mark, status = fingerprint(proposal.source), judge_by_name(proposal)
         known |= {mark}
         findings = (Finding(rule="GRD-MISMATCH", message="m"),) if status == "rejected" else ()

@@ -21,11 +21,13 @@ from harness.agents.protocol import Agent, Ask, Evidence, Proposal, Task
 from harness.engine.design import DesignResult, Observer, run_design
 from harness.engine.state import RunState
 from harness.errors import HarnessError
-from harness.report.design_summary import document, ledger
+from harness.objectives.lines import Lines
+from harness.report.design_summary import document
+from harness.report.ledger import ledger
 from tests.harness.agents.llm.loopback import Reply, Server, fails, in_turn, says
 from tests.harness.agents.llm.scripted_model import TASK, UNGATED, answer, whole
 from tests.harness.engine.fake_judge import open_fake
-from tests.harness.engine.scripted_agent import settings
+from tests.harness.engine.scripted_agent import alone, settings
 from verify.source.identity import fingerprint
 
 pytest.importorskip("openai")
@@ -36,10 +38,12 @@ SETTINGS = replace(settings(["x"] * BUDGET, seed=TASK.seed), width=8)
 
 
 def run(folder: Path, agent: Agent, observe: Observer = lambda state, message: None) -> DesignResult:
+    members = alone(agent)
     return run_design(
-        replace(SETTINGS, agent=agent.name),
+        replace(SETTINGS, members=(members[0].settings,)),
         TASK,
-        agent,
+        members,
+        objective=Lines(),
         out=folder / "out",
         runs=folder / "runs",
         judges=open_fake,
@@ -99,7 +103,7 @@ def test_right_wrong_cheating_broken_and_no_files_each_get_their_status(real: An
 
 def test_every_answer_counts_once_and_what_was_not_counted_is_told(real: Any) -> None:
     result, requests = real
-    counts = ledger(result)
+    counts = ledger(result.settings, result.state)
     uncounted = sum(entry.position % 8 == 3 for entry in result.state.entries)
     assert counts["llm_answers"] == len(requests)
     assert counts["llm_answers_uncounted"] == counts["llm_answers_unpriced"] == uncounted == 2

@@ -1,0 +1,33 @@
+"""What an objective is told and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """An admitted mechanism: its text, what the judge measured, and the folder that holds it or its twin."""
+
+    source: str
+    measured: Mapping[str, Any]
+    folder: Path
+
+
+class Objective(Protocol):
+    """Scores admitted mechanisms."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int:
+        """Goes up when scores change, so that no run mixes the two kinds."""
+        ...
+
+    def score(self, admitted: Admitted) -> float | None:
+        """The higher the better; None where this kind of mechanism has no such score."""
+        ...
