@@ -90,6 +90,12 @@ def transitions(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def policies(session: nox.Session) -> None:
+    """Run the offline agent under every search policy, from paired seeds: tables with intervals."""
+    run_in_environment(session, "-m", "harness.policies.comparison", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def verify(session: nox.Session) -> None:
     """Judge every template and every candidate at full depth."""
     arguments = ("--depth", "full", *session.posargs, *judged_folders())

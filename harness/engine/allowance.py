@@ -11,7 +11,7 @@ from harness.engine.state import Entry
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
     """Proposals, tokens read and written by language models, US dollars, and seconds of work; None is no
-    limit. It is looked at between rounds: a round that was begun is finished.
+    limit. Those but the first are looked at between rounds: a round that was begun is finished.
     """
 
     proposals: int | None = None

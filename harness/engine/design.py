@@ -24,7 +24,7 @@ from harness.engine.settings import Settings
 from harness.engine.state import Entry, RunState, are_twins, judged_body, judged_cost
 from harness.errors import HarnessError
 from harness.locks import exclusive
-from harness.objectives.protocol import Admitted, Objective
+from harness.objectives.protocol import Objective, Passed
 from harness.store import Store
 from verify.judge.verdict import Depth
 from verify.source.identity import short_id
@@ -129,7 +129,7 @@ class _Run:
             if self._settings.depth == "full":
                 self._judge(self._select(number), "full")
                 self._write()
-                self._score()
+            self._score()
             if self._state.admitted_by(number) >= self._settings.admit:
                 reached = f"{stop} of {self._settings.budget} proposals"
                 return f"the limit of {self._settings.admit} admitted was reached after {reached}"
@@ -193,14 +193,14 @@ class _Run:
         return [self._state.entries[position] for position in self._state.selected[number]]
 
     def _score(self) -> None:
-        """Give every admitted candidate its score, once."""
-        for entry in self._state.with_status("admitted"):
+        """Give every admitted candidate its score, once; at depth quick every one that passed that."""
+        for entry in self._state.with_status("admitted" if self._settings.depth == "full" else "clean"):
             if entry.scored:
                 continue
             position = entry.position
-            folder = self._folders.get(position) or self._twins[position]
-            admitted = Admitted(source=entry.proposal.source, measured=entry.measured, folder=folder)
-            score = self._objective.score(admitted)
+            folder = self._folders.get(position) or self._twins.get(position)
+            passed = Passed(source=entry.proposal.source, measured=entry.measured, folder=folder)
+            score = self._objective.score(passed)
             event = self._store.append("scored", {"position": position, "score": score})
             self._state.apply(event, self._store)
             said = "none" if score is None else f"{score:g}"

@@ -6,6 +6,7 @@ only, as if it were alone; they share the run's budget and what was already prop
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -61,11 +62,16 @@ class Member:
 def deal(members: Sequence[Member], made: Mapping[str, int], count: int) -> tuple[Member, ...]:
     """Who makes each of the next `count` proposals, so that all have made their share (D'Hondt's rule): the
     one with the largest share per proposal, the earlier of two. `made` counts proposals so far by name.
+
+    Nobody is dealt more proposals than it may make; the answer is shorter where that leaves nobody.
     """
     counts = dict(made)
-    dealt = []
-    for _ in range(count):
-        following = max(members, key=lambda member: member.share / (counts.get(member.name, 0) + 1))
+    dealt: list[Member] = []
+    while len(dealt) < count:
+        able = [one for one in members if counts.get(one.name, 0) < (one.allowance.proposals or math.inf)]
+        if not able:
+            break
+        following = max(able, key=lambda member: member.share / (counts.get(member.name, 0) + 1))
         counts[following.name] = counts.get(following.name, 0) + 1
         dealt.append(following)
     return tuple(dealt)

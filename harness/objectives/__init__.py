@@ -6,6 +6,7 @@ learnability.py  accuracy on in-context recall after a few hundred steps of trai
 lines.py         few lines of code
 opening.py       an objective by its name
 
-Admission comes first: what was not admitted has no score. Scores are computed from what was measured, or
-measured here; none is read out of a text that a candidate or a model wrote.
+Admission comes first: what was rejected has no score, and at depth full what was not admitted has none.
+Scores are computed from what was measured, or measured here; none is read out of a text that a candidate or a
+model wrote.
 """

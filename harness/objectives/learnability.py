@@ -12,7 +12,7 @@ from harness.compose.primitives.alphabet import resolve
 from harness.compose.primitives.mechanism import PrimitiveRefused
 from harness.compose.proxies.presets import preset_of
 from harness.compose.proxies.request import ProxyRequest
-from harness.objectives.protocol import Admitted
+from harness.objectives.protocol import Passed
 from verify.seeds import derive
 
 _TASK, _PRESET = "in-context-recall", "tiny"
@@ -35,11 +35,13 @@ class Learnability:
     name = "learnability"
     version = 1
 
-    def score(self, admitted: Admitted) -> float | None:
+    def score(self, passed: Passed) -> float | None:
         """Raises HarnessError where trainings end their workers."""
-        candidates = admitted.folder.parent.parent
+        if passed.folder is None:
+            return None
+        candidates = passed.folder.parent.parent
         try:
-            alphabet = resolve([f"{admitted.folder.parent.name}/{admitted.folder.name}", "M"], candidates)
+            alphabet = resolve([f"{passed.folder.parent.name}/{passed.folder.name}", "M"], candidates)
         except PrimitiveRefused:
             return None
         preset = preset_of(_TASK, _PRESET)

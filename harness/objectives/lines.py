@@ -6,7 +6,7 @@ import ast
 import io
 import tokenize
 
-from harness.objectives.protocol import Admitted
+from harness.objectives.protocol import Passed
 
 _NO_CODE = frozenset(
     (
@@ -27,9 +27,9 @@ class Lines:
     name = "lines"
     version = 1
 
-    def score(self, admitted: Admitted) -> float | None:
+    def score(self, passed: Passed) -> float | None:
         try:
-            return -float(len(_code_lines(admitted.source)))
+            return -float(len(_code_lines(passed.source)))
         except (SyntaxError, tokenize.TokenError):
             return None  # nothing that was admitted, but a score must never end a run
 

@@ -9,16 +9,18 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Admitted:
-    """An admitted mechanism: its text, what the judge measured, and the folder that holds it or its twin."""
+class Passed:
+    """A mechanism that passed: its text, and where it was admitted what the judge measured and the folder
+    that holds it or its twin. At depth quick nothing is measured and nothing is admitted.
+    """
 
     source: str
     measured: Mapping[str, Any]
-    folder: Path
+    folder: Path | None
 
 
 class Objective(Protocol):
-    """Scores admitted mechanisms."""
+    """Scores mechanisms that passed."""
 
     @property
     def name(self) -> str: ...
@@ -28,6 +30,6 @@ class Objective(Protocol):
         """Goes up when scores change, so that no run mixes the two kinds."""
         ...
 
-    def score(self, admitted: Admitted) -> float | None:
+    def score(self, passed: Passed) -> float | None:
         """The higher the better; None where this kind of mechanism has no such score."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.objectives.protocol import Admitted
+from harness.objectives.protocol import Passed
 
 
 class Throughput:
@@ -15,10 +15,10 @@ class Throughput:
     name = "throughput"
     version = 1
 
-    def score(self, admitted: Admitted) -> float | None:
+    def score(self, passed: Passed) -> float | None:
         rates = [
             float(row["tokens_per_second"])
-            for row in admitted.measured.get("throughput", ())
+            for row in passed.measured.get("throughput", ())
             if isinstance(row.get("tokens_per_second"), int | float) and row["tokens_per_second"] > 0
         ]
         if not rates:

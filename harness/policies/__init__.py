@@ -8,7 +8,7 @@ greedy.py        drafts, then the best is improved and broken ones are mended, a
 evolutionary.py  islands with a MAP-Elites archive each, and migration
 cells.py         the archive's cells: state growth x mixing x cost
 opening.py       a policy by its name
-compare.py       the program behind `nox -s policies`
+comparison/      the program behind `nox -s policies`
 
 All are functions of the outcomes of finished rounds, the positions asked for and the seed. They keep nothing,
 so a run that was killed goes on as if it had not been.

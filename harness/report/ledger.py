@@ -56,7 +56,7 @@ def _counts(entries: Sequence[Entry], state: RunState) -> dict[str, Any]:
     admitted, valid = statuses.count("admitted"), valid_submissions(entries, state)
     tokens = sum(entry.proposal.tokens for entry in entries)
     usd = round(sum(entry.proposal.usd for entry in entries), 6)
-    scores = [entry.score for entry in entries if entry.score is not None and entry.status == "admitted"]
+    scores = [entry.score for entry in entries if entry.score is not None]
     return {
         "attempted": len(entries),
         "unusable": statuses.count("unusable"),
