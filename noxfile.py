@@ -139,6 +139,12 @@ def margins(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["environment"])
+def crash(session: nox.Session) -> None:
+    """Kill a design run at 25 random moments, go on with each, and compare what they leave."""
+    run_in_environment(session, "-m", "tests.crash", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["environment"])
 def agreement(session: nox.Session) -> None:
     """Hold counts that were extrapolated from a sample of programs against those of whole grids."""
     run_in_environment(session, "-m", "tests.agreement", *session.posargs)

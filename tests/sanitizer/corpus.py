@@ -81,9 +81,7 @@ def run(case: Case, *, order: Order | None = None, conflicts: bool = True, batch
     for name, tensor in tensors.items():
         if tensor.get("result"):
             arena.check_coverage(arena[name], _dtype(tensor).itemsize)
-    contents = {
-        name: arena[name].bytes.tobytes() for name, tensor in tensors.items() if not _virtual(tensor)
-    }
+    contents = {name: arena[name].bytes.tobytes() for name, tensor in tensors.items() if not _virtual(tensor)}
     return Ran(arena=arena, events=arena.events, contents=contents)
 
 

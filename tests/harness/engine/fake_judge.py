@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,31 @@ def _digest(text: bytes) -> str:
 @contextlib.contextmanager
 def open_fake() -> Iterator[FakeJudge]:
     yield FakeJudge()
+
+
+class _ReadingJudge(FakeJudge):
+    """Rejects what does not parse, what imports `os`, and as wrong what says `* 1.01`."""
+
+    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+        verdict = super().check(source, path=path, depth=depth)
+        rule = _rule_broken(source.decode())
+        if rule is None:
+            return verdict
+        finding = Finding(rule=rule, message="expected x, got y", line=3)
+        return replace(verdict, findings=(finding,), admission="rejected")
+
+
+def _rule_broken(text: str) -> str | None:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return "PAR-SYNTAX"
+    return "POL-IMPORT" if "import os" in text else "GRD-VALUE" if "* 1.01" in text else None
+
+
+@contextlib.contextmanager
+def open_reading() -> Iterator[FakeJudge]:
+    yield _ReadingJudge()
 
 
 class _CountingJudge(FakeJudge):

@@ -24,7 +24,7 @@ CASE = {
 
 @triton.jit
 def row_of(x_ptr, out_ptr, H, T, CHUNK: tl.constexpr, D: tl.constexpr):
-    batch = (tl.program_id(1) // H)
+    batch = tl.program_id(1) // H
     head = tl.program_id(1) % H
     row = (batch * H + head) * T + tl.program_id(0) * CHUNK
     first = row * D  # DEFECT

@@ -44,7 +44,12 @@ CASE = {
 
 @triton.jit
 def partials(
-    x_ptr, partial_ptr, out_ptr, BLOCK: tl.constexpr, PARTS: tl.constexpr, SUM: tl.constexpr,
+    x_ptr,
+    partial_ptr,
+    out_ptr,
+    BLOCK: tl.constexpr,
+    PARTS: tl.constexpr,
+    SUM: tl.constexpr,
     STORE: tl.constexpr = True,
 ):
     program = tl.program_id(0)

@@ -118,10 +118,12 @@ def test_a_mechanism_without_state_or_gates_names_neither(spec: Spec) -> None:
 
 
 predicates = st.builds(
-    lambda least, odd, kinds: lambda case: (
-        all(case.size_map[name] >= size for name, size in least.items())
-        and (not odd or case.size_map["T"] % 2 == 1)
-        and all(getattr(case, name) == getattr(LARGE, name) for name in kinds)
+    lambda least, odd, kinds: (
+        lambda case: (
+            all(case.size_map[name] >= size for name, size in least.items())
+            and (not odd or case.size_map["T"] % 2 == 1)
+            and all(getattr(case, name) == getattr(LARGE, name) for name in kinds)
+        )
     ),
     st.fixed_dictionaries({name: st.integers(1, size) for name, size in LARGE.sizes}),
     st.booleans(),

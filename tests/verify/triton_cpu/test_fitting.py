@@ -97,9 +97,7 @@ def test_a_block_of_too_many_threads_gets_the_most_that_there_are() -> None:
 def test_tries_are_few_distinct_and_possible(warps: int, stages: int) -> None:
     for trouble_of in ({"shared_bytes": 10**6}, {"spill_bytes": 10**4}):
         calls: list[tuple[int, int]] = []
-        advised(
-            report(warps, stages, **trouble_of), compiler(calls, shared=10**6, spilled=lambda *_: 10**4)
-        )
+        advised(report(warps, stages, **trouble_of), compiler(calls, shared=10**6, spilled=lambda *_: 10**4))
         assert len(calls) == len(set(calls)) <= MOST_TRIES
         assert (warps, stages) not in calls
         assert all(1 <= w <= 32 and s >= 1 for w, s in calls)

@@ -171,7 +171,6 @@ def test_a_wrap_is_followed_through_views_and_bounds(
     assert events_of(kernels[name], 4, big=BIG) == events_of(kernels[name], 4, batch=False, big=BIG)
 
 
-
 # -- against a plain model -----------------------------------------------------------------------------------
 
 ELEMENTS = 6

@@ -36,9 +36,7 @@ def test_occupancy_is_that_of_the_tables(
     target: Target, registers: int, shared: int, warps: int, blocks: int, limits: tuple[str, ...]
 ) -> None:
     columns = 256 if target == "sm_100" else 0
-    fit = occupancy(
-        target, registers=registers, shared_bytes=shared, num_warps=warps, tensor_columns=columns
-    )
+    fit = occupancy(target, registers=registers, shared_bytes=shared, num_warps=warps, tensor_columns=columns)
     assert (fit.blocks, fit.limited_by) == (blocks, limits)
     assert fit.warps == blocks * warps
     assert fit.percent == 100 * fit.warps // FACTS[target].warps
