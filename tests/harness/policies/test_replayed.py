@@ -71,13 +71,11 @@ def test_a_policy_runs_to_its_budget_twice_to_the_same_folders_and_events(
 ) -> None:
     answers = tmp_path / "answers.jsonl"
     recorder = Recorder(WritingModel(skeletons), answers)
-    recorded = run(tmp_path / "first", LLMAgent(recorder, {}), policy, skeletons, 1)
+    recorded = run(tmp_path / "first", LLMAgent(recorder, {}), policy, skeletons, 2)
     recorder.release()
     one = run(tmp_path / "one", LLMAgent(Replay(answers), {}), policy, skeletons, 1)
-    two = run(tmp_path / "two", LLMAgent(Replay(answers), {}), policy, skeletons, 2)
-    assert events(one) == events(two)
-    assert contents(tmp_path / "one" / "out") == contents(tmp_path / "two" / "out") != {}
     assert events(one)[1:] == events(recorded)[1:]  # the first holds the settings: who answered
+    assert contents(tmp_path / "one" / "out") == contents(tmp_path / "first" / "out") != {}
     assert f"the budget of {BUDGET} proposals is used up" in one.stopped
     statuses = Counter(entry.status for entry in one.state.entries)
     assert {"admitted", "rejected", "unusable"} <= set(statuses)
