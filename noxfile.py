@@ -152,9 +152,10 @@ def agreement(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["environment"])
 def bench(session: nox.Session) -> None:
-    """Time the judge, stage by stage; its interpreter beside the one that Triton ships; and proxies."""
+    """Time the judge, stage by stage; its interpreter beside the one that Triton ships; searches; proxies."""
     run_in_environment(session, "-m", "verify", "time", *session.posargs, *judged_folders())
     run_in_environment(session, "-m", "verify.triton_cpu.bench")
+    run_in_environment(session, "-m", "harness.engine.bench")
     run_in_environment(session, "-m", "harness.compose.proxies.bench")
 
 
