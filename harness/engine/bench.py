@@ -75,6 +75,7 @@ def timed_run(folder: Path, *, workers: int, candidates: int, seed: int) -> tupl
 
 
 def main() -> int:
+    """Run the pairs and print what they came to; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m harness.engine.bench", description=__doc__)
     parser.add_argument("--candidates", type=int, default=24, help="proposals of each run")
     parser.add_argument("--repeats", type=int, default=2, help="pairs of runs, each from a seed of its own")
