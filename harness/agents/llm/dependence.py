@@ -20,7 +20,7 @@ Form = Literal["kernels", "reference", "parallel"]
 """Which of a mechanism's forms a result is of."""
 
 _LONGEST = 4
-"""Lines of one statement that are listed."""
+"""Lines of one statement that are as near as its first."""
 
 _NEAR, _FAR = 1, 3
 """Steps from a statement to what it uses."""
@@ -31,8 +31,8 @@ class _Statement:
     """A simple statement, or the head of a compound one.
 
     `places` are the used names that only say where memory is read or written, or whether it is; `targets` are
-    the pointers that it stores through. `launches` maps the parameters of the kernel that it launches to the
-    names of the arguments.
+    the pointers that it stores through. Of a launch, `grid` holds the names in its grid, and `launches` maps
+    the kernel's parameters to the names of their arguments.
     """
 
     function: str
@@ -45,6 +45,7 @@ class _Statement:
     places: frozenset[str]
     targets: frozenset[str]
     kernel: str = ""
+    grid: frozenset[str]
     launches: Mapping[str, frozenset[str]]
 
 
@@ -75,8 +76,10 @@ class Dependence:
         """The tensors that SPEC names."""
         return frozenset(name for part in ("inputs", "params", "state") for name in self._entries(part))
 
-    def of_result(self, result: str, form: Form) -> dict[int, int]:
-        """Line -> distance, for the lines that a result of one of the forms depends on."""
+    def of_result(self, result: str, form: Form, *, access: bool = False) -> dict[int, int]:
+        """Line -> distance, for the lines that a result of one of the forms depends on; with `access`, where
+        it lies before what it holds.
+        """
         if form != "kernels":
             return self._spread((one, 0) for one in self._returns(form))
         wrapper, place = self.results[result]
@@ -84,8 +87,8 @@ class Dependence:
         for one in self._returns(wrapper):
             starts.append((one, 1))
             for name in _returned(one.node, wrapper, place):
-                starts += self._named(wrapper, name, 0)
-        return self._spread(starts)
+                starts += self._named(wrapper, name, 0, access=access)
+        return self._spread(starts, access=access)
 
     def of_argument(self, name: str, form: Form) -> dict[int, int]:
         """Line -> distance, for the lines of a form that use an argument; the signature, where none does."""
@@ -146,13 +149,14 @@ class Dependence:
             function=function,
             node=node,
             parent=parent,
-            lines=range(node.lineno, min(last, node.lineno + _LONGEST - 1) + 1),
+            lines=range(node.lineno, last + 1),
             defines=frozenset(written),
             uses=frozenset(read),
             calls=frozenset(() if launch else (name for name in read if name in self._outline.functions)),
             places=_places(nodes),
             targets=frozenset(name for call in calls for name in self._targets(call)),
             kernel=self._launched(launch) if launch else "",
+            grid=_names(launch.func) if launch else frozenset(),
             launches=self._passed(launch) if launch else {},
         )
 
@@ -199,10 +203,18 @@ class Dependence:
                     found[name] += through
         return found
 
-    def _named(self, wrapper: str, name: str, distance: int) -> Iterator[tuple[_Statement, int]]:
+    def _ends(self, function: str) -> Iterator[_Statement]:
+        """Where a function of the file hands on what it made; nothing for any other name."""
+        own = self._statements.get(function, [])
+        return (one for one in own if one.targets or isinstance(one.node, ast.Return))
+
+    def _named(
+        self, wrapper: str, name: str, distance: int, *, access: bool
+    ) -> Iterator[tuple[_Statement, int]]:
         """What gives a wrapper's variable its contents: kernels that store there, and its definitions."""
         yield from ((one, distance) for one in self._writers.get(name, ()))
-        yield from ((one, distance + 1) for one in self._definitions.get((wrapper, name), ()))
+        apart = distance + (_NEAR if access else _FAR)  # it is allocated or viewed there
+        yield from ((one, apart) for one in self._definitions.get((wrapper, name), ()))
 
     def _spread(self, starts: Iterable[tuple[_Statement, int]], *, access: bool = False) -> dict[int, int]:
         """Line -> distance. What numbers are made of is near and where they lie is far; with `access`, the
@@ -221,25 +233,27 @@ class Dependence:
                     heapq.heappush(todo, (further, id(other), other))
         lines: dict[int, int] = {}
         for one, distance in found.items():
-            for line in one.lines:
-                lines[line] = min(distance, lines.get(line, distance))
+            for place, line in enumerate(one.lines):
+                further = distance + place // _LONGEST
+                lines[line] = min(further, lines.get(line, further))
         return lines
 
     def _next(self, one: _Statement, distance: int, *, access: bool) -> Iterator[tuple[_Statement, int]]:
-        """What a statement depends on directly. A launch is no step of its own: its arguments are asked for
-        one by one, where the kernel uses them.
+        """What a statement depends on directly. Of a launch that is its grid: its arguments are asked for one
+        by one, where the kernel uses them.
         """
         if one.parent is not None:
             yield one.parent, distance + 1
         if one.kernel:
+            for name in one.grid:
+                yield from self._named(one.function, name, distance + 1, access=access)
             return
         for name in one.calls:
-            ends = (s for s in self._statements[name] if s.targets or isinstance(s.node, ast.Return))
-            yield from ((end, distance + 1) for end in ends)
+            yield from ((end, distance + 1) for end in self._ends(name))
         if one.function in WRAPPER_ENTRIES:
             # What a wrapper returns is asked for result by result: one does not depend on the others.
             for name in () if isinstance(one.node, ast.Return) else one.uses:
-                yield from self._named(one.function, name, distance + 1)
+                yield from self._named(one.function, name, distance + 1, access=access)
             return
         for name in one.uses:
             far = distance + (_NEAR if (name in one.places) == access else _FAR)
@@ -247,7 +261,8 @@ class Dependence:
             for launch in (s for s in self._launches if one.function == s.kernel and name in s.launches):
                 yield launch, far + 1
                 for passed in launch.launches[name]:
-                    yield from self._named(launch.function, passed, far)
+                    yield from self._named(launch.function, passed, far, access=access)
+                    yield from ((end, far + 1) for end in self._ends(passed))
 
 
 def _head(node: ast.stmt) -> list[ast.AST]:
@@ -313,7 +328,10 @@ def _places(nodes: Iterable[ast.AST]) -> frozenset[str]:
         if _is_load(call) or _is_store(call):
             value = call.args[1:2] if _is_store(call) else []
             parts = [*(one for one in call.args if one not in value), *(k.value for k in call.keywords)]
-            placed += [inner.id for part in parts for inner in ast.walk(part) if isinstance(inner, ast.Name)]
+            found = [inner.id for part in parts for inner in ast.walk(part) if isinstance(inner, ast.Name)]
+            if _is_load(call) and call.args and (pointer := _first_name(call.args[0])) in found:
+                found.remove(pointer)  # what lies there is a number like any other
+            placed += found
     return frozenset(name for name in placed if placed.count(name) == everywhere.count(name))
 
 

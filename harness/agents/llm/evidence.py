@@ -8,13 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.agents.llm.contract import rule_text
-from harness.agents.llm.suspects import Suspicion
+from harness.agents.llm.suspects import MOST, Suspicion
 from harness.agents.protocol import Outcome
 from verify.findings import Finding
 from verify.judge.case_text import case_elements
 
 MAX_EVIDENCE = 6_000
 """Characters of evidence in one prompt."""
+
+_SUSPECTS = 30
+"""Lines that are marked without being named by the judge."""
 
 _CONTEXT = 2
 """Lines shown before and after one at fault."""
@@ -109,6 +112,7 @@ class _View:
         self._lines = source.split("\n")
         self._suspicion = Suspicion(source, passing)
         self._marked: set[int] = set()
+        self._suspects = 0
 
     def told(self, finding: Finding, *, briefly: bool = False) -> str:
         """A finding with its line and, unless `briefly`, with the lines that may have caused it."""
@@ -120,11 +124,12 @@ class _View:
             self._marked.add(line)
             around = range(max(1, line - _CONTEXT), min(len(self._lines), line + _CONTEXT) + 1)
             told += [self._shown(number, marked=number in self._marked) for number in around]
-        suspects = None if briefly else self._suspicion.of(finding)
-        fresh = [] if suspects is None else [n for n in suspects.lines if n not in self._marked]
-        if suspects is not None and fresh:
-            told += [suspects.why, *(self._shown(number, marked=True) for number in fresh)]
-            self._marked.update(fresh)
+        most = min(MOST, _SUSPECTS - self._suspects)
+        suspects = None if briefly else self._suspicion.of(finding, told=self._marked, most=most)
+        if suspects is not None:
+            told += [suspects.why, *(self._shown(number, marked=True) for number in suspects.lines)]
+            self._marked.update(suspects.lines)
+            self._suspects += len(suspects.lines)
         return "\n".join(told)
 
     def _shown(self, number: int, *, marked: bool) -> str:

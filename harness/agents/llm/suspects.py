@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from verify.findings import Finding
 from verify.source.outline import Outline
 from verify.source.parse import parse
 
-MOST = 12
+MOST = 24
 """Lines told for one finding."""
 
 _ALIKE = 0.6
@@ -59,9 +59,9 @@ class Suspicion:
         self._lines = source.split("\n")
         self._passing = passing
 
-    def of(self, finding: Finding) -> Suspects | None:
-        """What a finding casts suspicion on beyond the line that it names; None where that says it all, or
-        where nothing is known.
+    def of(self, finding: Finding, *, told: Collection[int] = (), most: int = MOST) -> Suspects | None:
+        """What a finding casts suspicion on beyond the line that it names and those that were told already;
+        None where these say it all, or where nothing is known.
         """
         if finding.line is not None and finding.stage in _EXACT_STAGES:
             return None
@@ -69,14 +69,13 @@ class Suspicion:
         name, changed = self._changed
         both = [line for line in changed if line in near]
         if both:
-            why = f"Lines that bear on {what} and that {name}, which passes, does not have:"
-            return Suspects(lines=_nearest(both, near), why=why)
-        if near:
-            return Suspects(lines=_nearest(near, near), why=f"The nearest of the lines that bear on {what}:")
-        if changed:
-            why = f"Lines that {name}, which passes, does not have:"
-            return Suspects(lines=tuple(changed[:MOST]), why=why)
-        return None
+            lines, why = both, f"Lines that bear on {what} and that {name}, which passes, does not have:"
+        elif near:
+            lines, why = list(near), f"The nearest of the lines that bear on {what}:"
+        else:
+            lines, why = changed, f"Lines that {name}, which passes, does not have:"
+        fresh = sorted((n for n in lines if n not in told), key=lambda line: (near.get(line, 0), line))[:most]
+        return Suspects(lines=tuple(sorted(fresh)), why=why) if fresh else None
 
     def _near(self, finding: Finding) -> tuple[dict[int, int], str]:
         """Line -> distance from what the finding is about, and a name for that."""
@@ -92,14 +91,15 @@ class Suspicion:
             form, subjects = self._subjects(finding)
             what = " and ".join(subjects)
             for subject in subjects:
-                for line, distance in self._about(subject, form).items():
+                about = self._about(subject, form, access=finding.stage in ("CON", "MEM"))
+                for line, distance in about.items():
                     near[line] = min(distance, near.get(line, distance))
         return {line: distance for line, distance in near.items() if line != finding.line}, what
 
-    def _about(self, subject: str, form: Form) -> dict[int, int]:
+    def _about(self, subject: str, form: Form, *, access: bool) -> dict[int, int]:
         assert self._dependence is not None
         if subject in self._dependence.results:
-            return self._dependence.of_result(subject, form)
+            return self._dependence.of_result(subject, form, access=access)
         return self._dependence.of_argument(subject, "reference")
 
     def _subjects(self, finding: Finding) -> tuple[Form, list[str]]:
@@ -160,8 +160,3 @@ class Suspicion:
         text = self._lines[line - 1].strip()
         first = self._outline.tree.body[0] if self._outline is not None and self._outline.docstring else None
         return bool(text) and not text.startswith("#") and (first is None or line > (first.end_lineno or 0))
-
-
-def _nearest(lines: Iterable[int], distance: Mapping[int, int]) -> tuple[int, ...]:
-    """The nearest of the lines, in the order of the file."""
-    return tuple(sorted(sorted(lines, key=lambda line: (distance[line], line))[:MOST]))

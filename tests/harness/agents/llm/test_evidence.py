@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.agents.llm.evidence import MAX_EVIDENCE, failures, fitted, numbers, rejection, tried
@@ -55,6 +55,7 @@ def test_evidence_is_never_longer_than_its_limit_and_says_what_it_left_out(count
     assert ("that did not fit." in text) == (count > 1)
 
 
+@settings(max_examples=50)
 @given(
     findings=st.lists(FINDINGS, min_size=1, max_size=30),
     source=st.sampled_from(sorted(RELEASED)).map(RELEASED.__getitem__),

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from harness.agents.llm.dependence import Dependence
 from harness.agents.llm.suspects import MOST, Suspects, Suspicion
+from tests.mutants.catalogue import Mutant, as_free, mutants, skeleton_source
 from verify.findings import Finding
 from verify.source.lock import DEFAULT_TEMPLATES
+from verify.source.outline import Outline
+from verify.source.parse import parse
 
+WRONG_NUMBERS = [mutant for mutant in mutants() if mutant.stage in ("NUM", "GRD")]
 NAME = "linear_state/v1/token_decay"
 SOURCE = (DEFAULT_TEMPLATES / f"{NAME}.py").read_text(encoding="utf-8")
 DERIVATIVE = "    return tl.where(x > 0, 1.0, tl.exp(tl.minimum(x, 0.0)))"
@@ -98,3 +103,24 @@ def test_comments_and_the_docstring_are_never_at_fault() -> None:
     )
     found = Suspicion(source, {NAME: SOURCE}).of(Finding(rule="NUM-KERNEL-FAILED", message="ended"))
     assert found is None
+
+
+@pytest.mark.parametrize("mutant", WRONG_NUMBERS[::8], ids=lambda mutant: mutant.label)
+def test_the_edit_of_a_known_mutant_is_suspected_when_its_results_are_wrong(mutant: Mutant) -> None:
+    """Beside its skeleton, one of few lines; the mutants that change the definition as well change more."""
+    honest = as_free(skeleton_source(mutant.skeleton))
+    parsed, _ = parse(mutant.source.encode())
+    assert parsed is not None
+    results = [
+        name
+        for name in Dependence(Outline(parsed.tree)).results
+        if name.startswith("d_") == (mutant.stage == "GRD")
+    ]
+    message = f"{', '.join(results)}: the kernels differ from the float64 reference"
+    found = Suspicion(mutant.source, {"honest": honest}).of(Finding(rule="NUM-OUTPUT", message=message))
+    assert found is not None
+    assert "that honest, which passes, does not have" in found.why
+    kept = set(honest.split("\n"))
+    told = [text for text in texts(mutant.source, found) if text not in kept]
+    assert told or any(new.count("\n") < old.count("\n") for old, new in mutant.edits), mutant.wrong
+    assert len(found.lines) <= 12
