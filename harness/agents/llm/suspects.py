@@ -69,11 +69,11 @@ class Suspicion:
         name, changed = self._changed
         both = [line for line in changed if line in near]
         if both:
-            lines, why = both, f"Lines that bear on {what} and that {name}, which passes, does not have:"
-        elif near:
-            lines, why = list(near), f"The nearest of the lines that bear on {what}:"
+            lines, why = both, f"Lines that bear on {what}, where the file differs from {name}, which passes:"
+        elif changed:
+            lines, why = changed, f"Where the file differs from {name}, which passes:"
         else:
-            lines, why = changed, f"Lines that {name}, which passes, does not have:"
+            lines, why = list(near), f"The nearest of the lines that bear on {what}:"
         fresh = sorted((n for n in lines if n not in told), key=lambda line: (near.get(line, 0), line))[:most]
         return Suspects(lines=tuple(sorted(fresh)), why=why) if fresh else None
 

@@ -61,7 +61,7 @@ def test_the_nearest_of_the_files_that_pass_is_compared_with() -> None:
     }
     found = Suspicion(source, others).of(OUTPUT)
     assert found is not None
-    assert "that token_decay, which passes, does not have" in found.why
+    assert "where the file differs from token_decay, which passes" in found.why
 
 
 @pytest.mark.parametrize("rule", ["PAR-SYNTAX", "POL-CALL", "LCK-CHANGED", "CON-DOMAIN"])
@@ -88,6 +88,16 @@ def test_an_idle_argument_leads_to_its_uses_in_the_definition() -> None:
     idle = Finding(rule="SUB-INPUT-IDLE", message="g: no output of the reference changes")
     told = texts(SOURCE, Suspicion(SOURCE, {}).of(idle))
     assert told == ["        S = torch.exp(g[:, t])[:, :, None, None] * S + update"]
+
+
+def test_what_a_launch_hands_to_a_kernel_is_followed_into_the_functions_that_make_it() -> None:
+    name = "softmax_attention/v1/plain"
+    honest = (DEFAULT_TEMPLATES / f"{name}.py").read_text(encoding="utf-8")
+    source = honest.replace("    return T\n", "    return T // 2\n")
+    found = Suspicion(source, {name: honest}).of(OUTPUT)
+    assert texts(source, found) == ["    return T // 2"]
+    assert found is not None
+    assert "bear on output" in found.why
 
 
 def test_a_file_that_does_not_parse_is_only_compared() -> None:
@@ -119,7 +129,7 @@ def test_the_edit_of_a_known_mutant_is_suspected_when_its_results_are_wrong(muta
     message = f"{', '.join(results)}: the kernels differ from the float64 reference"
     found = Suspicion(mutant.source, {"honest": honest}).of(Finding(rule="NUM-OUTPUT", message=message))
     assert found is not None
-    assert "that honest, which passes, does not have" in found.why
+    assert "where the file differs from honest, which passes" in found.why
     kept = set(honest.split("\n"))
     told = [text for text in texts(mutant.source, found) if text not in kept]
     assert told or any(new.count("\n") < old.count("\n") for old, new in mutant.edits), mutant.wrong
