@@ -30,8 +30,10 @@ class Finding:
     def stage(self) -> str:
         return self.rule.split("-", 1)[0]
 
-    def sort_key(self) -> tuple[int, int, int, str, str]:
-        return (STAGES.index(self.stage), self.line or 0, self.column or 0, self.rule, self.message)
+    def sort_key(self) -> tuple[int, int, int, str, str, str]:
+        """By everything that a finding says: what is left equal would come in the order of a set's hashes."""
+        place = (STAGES.index(self.stage), self.line or 0, self.column or 0)
+        return (*place, self.rule, self.message, self.where or "")
 
     def render(self, path: str) -> str:
         """`path:line:col RULE message`, the one shape in which findings are printed."""
@@ -50,5 +52,5 @@ class Finding:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sorted by stage, position, rule and text, without repeats: the same bytes for the same findings."""
+    """Sorted by all that they say, without repeats: the same bytes for the same findings."""
     return tuple(sorted(set(findings), key=Finding.sort_key))

@@ -14,7 +14,7 @@ from harness.engine.pool import Judged
 from harness.store import Event, Store
 from verify.findings import Finding
 from verify.judge.behaviour import same_behaviour
-from verify.judge.case_text import parse_case
+from verify.judge.case_text import case_elements
 from verify.judge.verdict import Verdict
 
 
@@ -213,15 +213,7 @@ def judged_cost(judged: Judged) -> dict[str, Any]:
 
 def smallest_counterexample(entry: Entry) -> dict[str, Any] | None:
     """Of the counterexamples that the judge came across, the one whose case has the fewest elements."""
-    return min(entry.counterexamples, key=_elements, default=None)
-
-
-def _elements(example: Mapping[str, Any]) -> float:
-    """The product of a case's sizes; what is not written as a case counts as the largest."""
-    try:
-        return math.prod(parse_case(example["case"]).size_map.values())
-    except ValueError:
-        return math.inf
+    return min(entry.counterexamples, key=lambda example: case_elements(example["case"]), default=None)
 
 
 def _storable(value: Any) -> Any:

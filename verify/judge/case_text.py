@@ -67,6 +67,14 @@ def parse_case(text: str) -> Case:
     return Case(sizes=tuple((name, int(size)) for name, size in pairs), dtype=dtype, **fields)
 
 
+def case_elements(text: str) -> float:
+    """How large a case is, by its text: the product of its sizes; infinite for text that is no case."""
+    try:
+        return math.prod(parse_case(text).size_map.values())
+    except ValueError:
+        return math.inf
+
+
 def fit_case(case: Case, mechanism: Mechanism) -> Case:
     """The case with its sizes in the SPEC's order. Raises ValueError where the mechanism has no such case."""
     spec = mechanism.spec

@@ -6,6 +6,8 @@ recording.py        answers on disk: recorded as they come, replayed without a n
 prices.py           what tokens cost; `prices.toml` is the table that a user may override
 answers.py          from an answer to a file, or to a sentence that says what was wrong with the answer
 evidence.py         what the judge said, in less than 6,000 characters, made by code
+suspects.py         the lines that may be at fault, where the judge names a result
+dependence.py       what a result is computed from, read off the text
 contract.py         the rules as the judge has them and the notes of a family
 texts.py            what the text of a mechanism says about itself
 operators.py        draft, debug, improve, crossover, simplify: which one, and what it says

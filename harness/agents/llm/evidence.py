@@ -8,11 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.agents.llm.contract import rule_text
+from harness.agents.llm.suspects import MOST, Suspicion
 from harness.agents.protocol import Outcome
 from verify.findings import Finding
+from verify.judge.case_text import case_elements
 
 MAX_EVIDENCE = 6_000
 """Characters of evidence in one prompt."""
+
+_SUSPECTS = 30
+"""Lines that are marked without being named by the judge."""
 
 _CONTEXT = 2
 """Lines shown before and after one at fault."""
@@ -22,21 +27,24 @@ _LINE = 160
 _TRIED = 12
 
 
-def rejection(outcome: Outcome) -> str:
-    """Why a proposal was rejected: the first finding of each rule with its lines, then the other findings,
-    then what the rules ask.
+def rejection(outcome: Outcome, passing: Mapping[str, str]) -> str:
+    """Why a proposal was rejected: of each rule the finding with the smallest case, with the lines at fault,
+    then what the rules ask, then the other findings. `passing` are files of the same template that the judge
+    passes, by name.
     """
-    first: dict[str, Finding] = {}
-    for finding in outcome.findings:
-        first.setdefault(finding.rule, finding)
+    findings = sorted(outcome.findings, key=_size)
+    first: dict[str, Finding] = {
+        rule: next(finding for finding in findings if finding.rule == rule)
+        for rule in dict.fromkeys(finding.rule for finding in outcome.findings)
+    }
     others = [finding for finding in outcome.findings if first[finding.rule] is not finding]
-    lines = outcome.proposal.source.split("\n")
+    view = _View(outcome.proposal.source, passing)
     pieces = [f"Rejected by {', '.join(outcome.rules)}: {len(outcome.findings)} finding(s)."]
     if outcome.counterexample is not None:
         pieces.append(f"Smallest counterexample: {counterexample(outcome.counterexample)}")
-    pieces += [_told(finding, lines) for finding in first.values()]
+    pieces += [view.told(finding) for finding in first.values()]
     pieces += [f"{rule}: {text}" for rule in first if (text := rule_text(rule))]
-    pieces += [_told(finding, lines) for finding in others]
+    pieces += [view.told(finding, briefly=True) for finding in others]
     return fitted(pieces, MAX_EVIDENCE)
 
 
@@ -91,18 +99,41 @@ def fitted(pieces: Sequence[str], limit: int) -> str:
     return "\n".join([*kept, f"... and {left} more that did not fit."] if left else kept)
 
 
-def _told(finding: Finding, lines: Sequence[str]) -> str:
-    case = f" [{_shortened(finding.where, _LINE)}]" if finding.where else ""
-    told = f"{finding.rule}: {_shortened(finding.message, _MESSAGE)}{case}"
-    if finding.line is None or not 1 <= finding.line <= len(lines):
-        return told
-    start = max(1, finding.line - _CONTEXT)
-    shown = lines[start - 1 : finding.line + _CONTEXT]
-    marked = [
-        f"{'>' if number == finding.line else ' '} {number:4} | {_shortened(line, _LINE)}"
-        for number, line in enumerate(shown, start=start)
-    ]
-    return "\n".join([told, *marked])
+def _size(finding: Finding) -> float:
+    return case_elements(finding.where or "")
+
+
+class _View:
+    """A file as it is shown in evidence: lines with their numbers, those at fault marked, and none shown anew
+    only to be marked again.
+    """
+
+    def __init__(self, source: str, passing: Mapping[str, str]) -> None:
+        self._lines = source.split("\n")
+        self._suspicion = Suspicion(source, passing)
+        self._marked: set[int] = set()
+        self._suspects = 0
+
+    def told(self, finding: Finding, *, briefly: bool = False) -> str:
+        """A finding with its line and, unless `briefly`, with the lines that may have caused it."""
+        case = f" [{_shortened(finding.where, _LINE)}]" if finding.where else ""
+        told = [f"{finding.rule}: {_shortened(finding.message, _MESSAGE)}{case}"]
+        line = finding.line
+        seen = briefly and line in self._marked
+        if line is not None and 1 <= line <= len(self._lines) and not seen:
+            self._marked.add(line)
+            around = range(max(1, line - _CONTEXT), min(len(self._lines), line + _CONTEXT) + 1)
+            told += [self._shown(number, marked=number in self._marked) for number in around]
+        most = min(MOST, _SUSPECTS - self._suspects)
+        suspects = None if briefly else self._suspicion.of(finding, told=self._marked, most=most)
+        if suspects is not None:
+            told += [suspects.why, *(self._shown(number, marked=True) for number in suspects.lines)]
+            self._marked.update(suspects.lines)
+            self._suspects += len(suspects.lines)
+        return "\n".join(told)
+
+    def _shown(self, number: int, *, marked: bool) -> str:
+        return f"{'>' if marked else ' '} {number:4} | {_shortened(self._lines[number - 1], _LINE)}"
 
 
 def _shortened(text: str, limit: int) -> str:

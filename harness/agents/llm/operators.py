@@ -161,7 +161,18 @@ def _draft(scene: _Scene) -> dict[str, str]:
 
 
 def _debug(scene: _Scene) -> dict[str, str]:
-    return {"evidence": told.rejection(scene.parent)}
+    return {"evidence": told.rejection(scene.parent, _passing(scene))}
+
+
+def _passing(scene: _Scene) -> dict[str, str]:
+    """Files of the template that pass, which the rejected one may be a change of: skeletons and proposals."""
+    skeletons = {s.name: s.source for s in scene.task.skeletons if template_of(s.name) == scene.template}
+    proposals = {
+        f"proposal {outcome.position + 1}": outcome.proposal.source
+        for outcome in scene.outcomes
+        if outcome.status in ("admitted", "clean") and outcome.proposal.skeleton == scene.template
+    }
+    return skeletons | proposals
 
 
 def _improve(scene: _Scene) -> dict[str, str]:
