@@ -17,7 +17,6 @@ from rich.console import Console
 
 from harness.compose.cli import app as compose
 from harness.endings import guarded, results_console
-from harness.errors import WrongUsage
 
 app = typer.Typer(
     help="Proposes sequence-mixing mechanisms, has them judged, and keeps those that are admitted.",
@@ -61,6 +60,26 @@ class ObjectiveChoice(StrEnum):
     lines = "lines"
 
 
+Agent = Annotated[
+    AgentChoice,
+    typer.Option(
+        help="Who proposes: grammar (offline), openai (any endpoint of OPENAI_BASE_URL, with OPENAI_API_KEY) "
+        "or replay (recorded answers)."
+    ),
+]
+Model = Annotated[str | None, typer.Option(help="Model that openai asks, or whose answers replay.")]
+Answers = Annotated[
+    Path | None,
+    typer.Option(help="Recorded answers: written by openai (default: in --runs), read by replay."),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(help="TOML or JSON: model -> input and output, in US dollars per million tokens."),
+]
+Ensemble = Annotated[
+    Path | None,
+    typer.Option(help="TOML: several agents that share the run, in place of --agent, --policy and --model."),
+]
 RunName = Annotated[str, typer.Argument(help="A run's id, as `harness runs` lists it, or its folder.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -92,33 +111,14 @@ def design(
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")] = None,
-    agent: Annotated[
-        AgentChoice,
-        typer.Option(
-            help="Who proposes: grammar (offline), openai (any endpoint of OPENAI_BASE_URL, with "
-            "OPENAI_API_KEY) or replay (recorded answers)."
-        ),
-    ] = AgentChoice.grammar,
-    model: Annotated[
-        str | None, typer.Option(help="Model that openai asks, or whose answers replay.")
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(help="Recorded answers: written by openai (default: in --runs), read by replay."),
-    ] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option(help="TOML or JSON: model -> input and output, in US dollars per million tokens."),
-    ] = None,
+    agent: Agent = AgentChoice.grammar,
+    model: Model = None,
+    answers: Answers = None,
+    prices: Prices = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at a time.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 32_000,
     policy: Annotated[PolicyChoice, typer.Option(help="How the search goes on.")] = PolicyChoice.by_status,
-    ensemble: Annotated[
-        Path | None,
-        typer.Option(
-            help="TOML: several agents that share the run, in place of --agent, --policy and --model."
-        ),
-    ] = None,
+    ensemble: Ensemble = None,
     objective: Annotated[
         ObjectiveChoice, typer.Option(help="What makes an admitted mechanism better than another.")
     ] = ObjectiveChoice.throughput,
@@ -135,28 +135,17 @@ def design(
     from harness.commands.design import run
     from harness.commands.design_agents import AgentRequest
     from harness.commands.design_request import DesignRequest
-    from harness.commands.ensemble import load_ensemble
+    from harness.commands.ensemble import agents_of
 
-    def requested() -> tuple[AgentRequest, ...]:
-        alone = AgentRequest(
-            kind=agent.value,
-            policy=policy.value,
-            model=model,
-            answers=answers,
-            prices=prices,
-            concurrency=concurrency,
-            max_tokens=max_tokens,
-        )
-        if ensemble is None:
-            return (alone,)
-        if alone != AgentRequest():
-            raise WrongUsage(
-                "--ensemble: expected agents, models and policies in the file only, got options of a single "
-                "agent. Leave out --agent, --policy, --model, --answers, --prices, --concurrency and "
-                "--max-tokens."
-            )
-        return load_ensemble(ensemble)
-
+    alone = AgentRequest(
+        kind=agent.value,
+        policy=policy.value,
+        model=model,
+        answers=answers,
+        prices=prices,
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+    )
     request = partial(
         DesignRequest,
         family=family,
@@ -176,7 +165,11 @@ def design(
     )
     raise typer.Exit(
         guarded(
-            lambda: run(request(agents=requested()), stdout=results_console(), stderr=Console(stderr=True))
+            lambda: run(
+                request(agents=agents_of(alone, ensemble)),
+                stdout=results_console(),
+                stderr=Console(stderr=True),
+            )
         )
     )
 

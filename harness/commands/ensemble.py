@@ -21,6 +21,21 @@ _AMOUNTS = ("usd", "seconds")
 _KEYS = (*_TEXTS, *_COUNTS, *_AMOUNTS)
 
 
+def agents_of(alone: AgentRequest, ensemble: Path | None) -> tuple[AgentRequest, ...]:
+    """The agents of the file, or without one the single agent that options describe.
+
+    Raises WrongUsage where options describe an agent beside the file, and as `load_ensemble`.
+    """
+    if ensemble is None:
+        return (alone,)
+    if alone != AgentRequest():
+        raise WrongUsage(
+            "--ensemble: expected agents, models and policies in the file only, got options of a single "
+            "agent. Leave out --agent, --policy, --model, --answers, --prices, --concurrency, --max-tokens."
+        )
+    return load_ensemble(ensemble)
+
+
 def load_ensemble(path: Path) -> tuple[AgentRequest, ...]:
     """The agents of a TOML file, one `[[agents]]` table each.
 

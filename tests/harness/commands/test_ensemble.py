@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.ensemble import load_ensemble
+from harness.commands.design_agents import AgentRequest
+from harness.commands.ensemble import agents_of, load_ensemble
 from harness.engine.allowance import Allowance
 from harness.errors import WrongUsage
 
@@ -69,3 +70,11 @@ def test_anything_else_is_wrong_usage_that_says_where(tmp_path: Path, text: str,
 def test_a_missing_file_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="cannot be read"):
         load_ensemble(tmp_path / "none.toml")
+
+
+def test_options_of_a_single_agent_do_not_go_with_a_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "[[agents]]")
+    assert agents_of(AgentRequest(policy="greedy"), None) == (AgentRequest(policy="greedy"),)
+    assert agents_of(AgentRequest(), path) == load_ensemble(path)
+    with pytest.raises(WrongUsage, match="Leave out --agent"):
+        agents_of(AgentRequest(policy="greedy"), path)
