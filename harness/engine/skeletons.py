@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def load_skeletons(
         raise WrongUsage(f"--family: expected one of {[*known, ALL]}, got {family!r}.{hint}")
     newest = max(_versions(templates / family))
     files = sorted((templates / family / f"v{newest}").glob("[a-z]*.py"))
-    return tuple(_read(path, f"{family}/v{newest}/{path.stem}", templates) for path in files)
+    return tuple(
+        _checked(path.read_bytes(), path, f"{family}/v{newest}/{path.stem}", templates) for path in files
+    )
 
 
 def _versions(folder: Path) -> list[int]:
@@ -60,8 +63,8 @@ def _versions(folder: Path) -> list[int]:
     return [int(match.group(1)) for match in matches if match]
 
 
-def _read(path: Path, name: str, templates: Path) -> Skeleton:
-    source = path.read_bytes()
+@functools.lru_cache(maxsize=64)  # a comparison of policies opens the same skeletons for every run
+def _checked(source: bytes, path: Path, name: str, templates: Path) -> Skeleton:
     result = check_static(source, path=str(path), templates=templates)
     if result.mechanism is None:
         first = result.findings[0].render(str(path)) if result.findings else "no finding"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.engine.pool import REMEMBERED
 from verify.findings import Finding
 from verify.judge.verdict import Depth, Verdict
 
@@ -82,6 +83,18 @@ def _digest(text: bytes) -> str:
 @contextlib.contextmanager
 def open_fake() -> Iterator[FakeJudge]:
     yield FakeJudge()
+
+
+class _RememberingJudge(FakeJudge):
+    def check(self, source: bytes, *, path: str, depth: Depth) -> Verdict:
+        verdict = super().check(source, path=path, depth=depth)
+        return replace(verdict, measured={**verdict.measured, REMEMBERED: True})
+
+
+@contextlib.contextmanager
+def open_remembered() -> Iterator[FakeJudge]:
+    """Says of every verdict that it was given before."""
+    yield _RememberingJudge()
 
 
 class _ReadingJudge(FakeJudge):
