@@ -2,8 +2,6 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
@@ -27,13 +25,6 @@ def chosen() -> list[Mutant]:
         own = [mutant for mutant in MUTANTS if mutant.skeleton == skeleton]
         found += own[:: -(-len(own) // PER_SKELETON)]
     return found
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """One warm server for all mutants of a test process."""
-    with closing(Server()) as started:
-        yield started
 
 
 def test_the_catalogue_is_large_and_says_each_thing_once() -> None:
