@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,18 +38,26 @@ def wrong(folder: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wrong from the second token on, in the second value feature."""
     return wrong(
-        tmp_path,
+        tmp_path_factory.mktemp("broken"),
         "o.to(o_ptr.dtype.element_ty), mask=columns < V)",
         "tl.where((columns == 1) & (t > 0), 0.9 * o, o).to(o_ptr.dtype.element_ty), mask=columns < V)",
     )
 
 
+@pytest.fixture(scope="module")
+def alone(broken: Path) -> Any:
+    """What `replay` says of the smallest case."""
+    done = run("replay", str(broken), SMALLEST, "--json")
+    assert done.returncode == 1, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.slow
-def test_a_rejected_mechanism_is_shrunk_drawn_and_run_again(broken: Path, tmp_path: Path) -> None:
+def test_a_rejected_mechanism_is_shrunk_and_drawn(broken: Path, tmp_path: Path) -> None:
     picture = tmp_path / "map.png"
     done = run("show", str(broken.parent), "--png", str(picture))
     assert done.returncode == 1, done.stderr
@@ -62,15 +71,21 @@ def test_a_rejected_mechanism_is_shrunk_drawn_and_run_again(broken: Path, tmp_pa
     assert picture.read_bytes().startswith(b"\x89PNG")
 
     (again,) = (line.strip().removeprefix("again") for line in lines if line.strip().startswith("again "))
-    python, module, verify, *arguments = shlex.split(again)
-    assert (python, module, verify) == ("python", "-m", "verify")
-    repeated = run(*arguments, "--json")
-    assert repeated.returncode == 1, repeated.stderr
-    document = json.loads(repeated.stdout)
-    assert document["case"] == SMALLEST
-    assert {finding["rule"] for finding in document["findings"]} == {"NUM-OUTPUT"}
-    assert document["counterexample"]["index"] == [0, 1, 0, 1]
-    assert document["map"]["error_over_tolerance"][1][1] > 0.5 > document["map"]["error_over_tolerance"][1][0]
+    assert shlex.split(again) == ["python", "-m", "verify", "replay", str(broken), SMALLEST]
+
+
+@pytest.mark.slow
+def test_the_smallest_case_alone_is_wrong_again(alone: Any) -> None:
+    assert alone["case"] == SMALLEST
+    assert {finding["rule"] for finding in alone["findings"]} == {"NUM-OUTPUT"}
+    assert alone["counterexample"]["index"] == [0, 1, 0, 1]
+    assert alone["map"]["error_over_tolerance"][1][1] > 0.5 > alone["map"]["error_over_tolerance"][1][0]
+
+
+@pytest.mark.slow
+def test_another_seed_gives_the_case_other_inputs(broken: Path, alone: Any) -> None:
+    other = json.loads(run("replay", str(broken), SMALLEST, "--json", "--seed", "1f").stdout)
+    assert alone["counterexample"]["expected"] != other["counterexample"]["expected"]
 
 
 @pytest.mark.slow
@@ -92,15 +107,6 @@ def test_a_case_that_is_right_ends_with_0_and_shows_how_near_it_is() -> None:
     assert done.returncode == 0, done.stderr
     assert "x tolerance  d_q" in done.stdout
     assert done.stderr == "this case is within half the tolerance\n"
-
-
-@pytest.mark.slow
-def test_another_seed_gives_the_case_other_inputs(broken: Path) -> None:
-    own, other = (
-        json.loads(run("replay", str(broken), CASE, "--json", *seed).stdout)
-        for seed in ([], ["--seed", "1f"])
-    )
-    assert own["counterexample"]["expected"] != other["counterexample"]["expected"]
 
 
 @pytest.mark.parametrize(
