@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from verify.cli import app
+from verify.sandbox.client import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 HONEST = ROOT / "tests" / "harness" / "mechanism" / "fading_attention.py"
@@ -28,6 +33,27 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=240,
     )
+
+
+class Lent:
+    """A server that outlives those who borrow it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def close(self) -> None:
+        """Its owner does that."""
+
+
+def run_here(server: Server, *arguments: str) -> Result:
+    """The same in this process, with a server that is warm already."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("verify.judge.replay.Server", "verify.sandbox.client.Server"):
+            patch.setattr(name, lambda: Lent(server))
+        return CliRunner().invoke(app, arguments)
 
 
 def wrong(folder: Path, old: str, new: str) -> Path:
@@ -49,10 +75,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(broken: Path) -> Any:
+def alone(server: Server, broken: Path) -> Any:
     """What `replay` says of the smallest case."""
-    done = run("replay", str(broken), SMALLEST, "--json")
-    assert done.returncode == 1, done.stderr
+    done = run_here(server, "replay", str(broken), SMALLEST, "--json")
+    assert done.exit_code == 1, done.stderr
     return json.loads(done.stdout)
 
 
@@ -83,18 +109,19 @@ def test_the_smallest_case_alone_is_wrong_again(alone: Any) -> None:
 
 
 @pytest.mark.slow
-def test_another_seed_gives_the_case_other_inputs(broken: Path, alone: Any) -> None:
-    other = json.loads(run("replay", str(broken), SMALLEST, "--json", "--seed", "1f").stdout)
+def test_another_seed_gives_the_case_other_inputs(server: Server, broken: Path, alone: Any) -> None:
+    done = run_here(server, "replay", str(broken), SMALLEST, "--json", "--seed", "1f")
+    other = json.loads(done.stdout)
     assert alone["counterexample"]["expected"] != other["counterexample"]["expected"]
 
 
 @pytest.mark.slow
-def test_a_rejection_without_numbers_draws_nothing(tmp_path: Path) -> None:
+def test_a_rejection_without_numbers_draws_nothing(server: Server, tmp_path: Path) -> None:
     """GRD-MISSING: there is no wrong number, only none."""
     path = wrong(tmp_path, "return d_q, d_k, d_v, d_a, d_initial", "return d_q, d_k, d_v, None, d_initial")
     picture = tmp_path / "map.png"
-    done = run("show", str(path), "--replay", "--png", str(picture), "--json")
-    assert done.returncode == 1, done.stderr
+    done = run_here(server, "show", str(path), "--replay", "--png", str(picture), "--json")
+    assert done.exit_code == 1, done.stderr
     document = json.loads(done.stdout)
     assert document["replay"]["counterexample"] is None
     assert "GRD-MISSING" in document["summary"]
@@ -102,9 +129,10 @@ def test_a_rejection_without_numbers_draws_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_case_that_is_right_ends_with_0_and_shows_how_near_it_is() -> None:
-    done = run("replay", str(HONEST), "B=2 T=5 H=2 K=3 V=4, float32, gapped inputs, strong gates")
-    assert done.returncode == 0, done.stderr
+def test_a_case_that_is_right_ends_with_0_and_shows_how_near_it_is(server: Server) -> None:
+    case = "B=2 T=5 H=2 K=3 V=4, float32, gapped inputs, strong gates"
+    done = run_here(server, "replay", str(HONEST), case)
+    assert done.exit_code == 0, done.stderr
     assert "x tolerance  d_q" in done.stdout
     assert done.stderr == "this case is within half the tolerance\n"
 
@@ -120,8 +148,8 @@ def test_a_case_that_is_right_ends_with_0_and_shows_how_near_it_is() -> None:
     ],
     ids=["no case", "size", "tuning", "seed", "does not pass the static stages"],
 )
-def test_what_cannot_be_run_ends_with_2_and_says_why(arguments: list[str], said: str) -> None:
-    done = run("replay", *arguments)
-    assert done.returncode == 2
+def test_what_cannot_be_run_ends_with_2_and_says_why(server: Server, arguments: list[str], said: str) -> None:
+    done = run_here(server, "replay", *arguments)
+    assert done.exit_code == 2
     assert said in done.stderr
     assert done.stdout == ""
