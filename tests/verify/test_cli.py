@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.verify.here import run_here
+from verify.sandbox.client import Server
+
 ROOT = Path(__file__).resolve().parents[2]
 SKELETON = ROOT / "templates" / "linear_state" / "v1" / "ungated.py"
 QUICK = ("check", str(ROOT / "tests" / "honest" / "mean_mixer.py"), "--depth", "quick", "--json")
@@ -110,11 +113,11 @@ def test_show_prints_claims_only_for_a_committed_verdict() -> None:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def judged(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A cache with one entry, and what was said when it was made."""
     folder = tmp_path_factory.mktemp("judged")
-    done = run(*QUICK, cache=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_here(server, *QUICK, cache=folder)
+    assert done.exit_code == 0, done.output
     return folder, done.stdout
 
 

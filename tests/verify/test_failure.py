@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from verify.cli import app
+from tests.verify.here import run_here
 from verify.sandbox.client import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,27 +31,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=240,
     )
-
-
-class Lent:
-    """A server that outlives those who borrow it."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._server, name)
-
-    def close(self) -> None:
-        """Its owner does that."""
-
-
-def run_here(server: Server, *arguments: str) -> Result:
-    """The same in this process, with a server that is warm already."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("verify.judge.replay.Server", "verify.sandbox.client.Server"):
-            patch.setattr(name, lambda: Lent(server))
-        return CliRunner().invoke(app, arguments)
 
 
 def wrong(folder: Path, old: str, new: str) -> Path:
