@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.verify.here import run_here
+from verify.sandbox.client import Server
+
 ROOT = Path(__file__).resolve().parents[2]
 SKELETON = ROOT / "templates" / "linear_state" / "v1" / "ungated.py"
+QUICK = ("check", str(ROOT / "tests" / "honest" / "mean_mixer.py"), "--depth", "quick", "--json")
+"""Judged in a few seconds."""
 
 
 def run(*arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -106,26 +112,38 @@ def test_show_prints_claims_only_for_a_committed_verdict() -> None:
     assert "no verdict.json beside it" in done.stderr
 
 
-def test_an_unchanged_source_is_answered_from_the_cache(tmp_path: Path) -> None:
-    first = run("check", str(SKELETON), "--depth", "quick", "--json", cache=tmp_path)
-    assert first.returncode == 0, first.stdout + first.stderr
+@pytest.fixture(scope="module")
+def judged(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A cache with one entry, and what was said when it was made."""
+    folder = tmp_path_factory.mktemp("judged")
+    done = run_here(server, *QUICK, cache=folder)
+    assert done.exit_code == 0, done.output
+    return folder, done.stdout
+
+
+@pytest.mark.slow
+def test_an_unchanged_source_is_answered_from_the_cache(judged: tuple[Path, str]) -> None:
+    cache, said = judged
     program = (
         "import sys; from verify.cli import main\n"
         "try: main()\nfinally: print('torch' in sys.modules, 'libcst' in sys.modules)"
     )
     again = subprocess.run(
-        [sys.executable, "-c", program, "check", str(SKELETON), "--depth", "quick", "--json"],
+        [sys.executable, "-c", program, *QUICK],
         cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
         text=True,
         capture_output=True,
         check=False,
     )
-    assert again.stdout == first.stdout + "False False\n"
+    assert again.stdout == said + "False False\n"
 
 
-def test_a_damaged_cache_entry_is_judged_again(tmp_path: Path) -> None:
-    first = run("check", str(SKELETON), "--depth", "quick", "--json", cache=tmp_path)
+@pytest.mark.slow
+def test_a_damaged_cache_entry_is_judged_again(judged: tuple[Path, str], tmp_path: Path) -> None:
+    cache, said = judged
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
     (entry,) = tmp_path.rglob("*.json")
     entry.write_text(entry.read_text()[:100])
-    assert run("check", str(SKELETON), "--depth", "quick", "--json", cache=tmp_path).stdout == first.stdout
+    assert run(*QUICK, cache=tmp_path).stdout == said
+    assert len(entry.read_text()) > 100

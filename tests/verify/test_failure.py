@@ -8,8 +8,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.verify.here import run_here
+from verify.sandbox.client import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 HONEST = ROOT / "tests" / "harness" / "mechanism" / "fading_attention.py"
@@ -37,18 +41,26 @@ def wrong(folder: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.fixture
-def broken(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wrong from the second token on, in the second value feature."""
     return wrong(
-        tmp_path,
+        tmp_path_factory.mktemp("broken"),
         "o.to(o_ptr.dtype.element_ty), mask=columns < V)",
         "tl.where((columns == 1) & (t > 0), 0.9 * o, o).to(o_ptr.dtype.element_ty), mask=columns < V)",
     )
 
 
+@pytest.fixture(scope="module")
+def alone(server: Server, broken: Path) -> Any:
+    """What `replay` says of the smallest case."""
+    done = run_here(server, "replay", str(broken), SMALLEST, "--json")
+    assert done.exit_code == 1, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.slow
-def test_a_rejected_mechanism_is_shrunk_drawn_and_run_again(broken: Path, tmp_path: Path) -> None:
+def test_a_rejected_mechanism_is_shrunk_and_drawn(broken: Path, tmp_path: Path) -> None:
     picture = tmp_path / "map.png"
     done = run("show", str(broken.parent), "--png", str(picture))
     assert done.returncode == 1, done.stderr
@@ -62,24 +74,31 @@ def test_a_rejected_mechanism_is_shrunk_drawn_and_run_again(broken: Path, tmp_pa
     assert picture.read_bytes().startswith(b"\x89PNG")
 
     (again,) = (line.strip().removeprefix("again") for line in lines if line.strip().startswith("again "))
-    python, module, verify, *arguments = shlex.split(again)
-    assert (python, module, verify) == ("python", "-m", "verify")
-    repeated = run(*arguments, "--json")
-    assert repeated.returncode == 1, repeated.stderr
-    document = json.loads(repeated.stdout)
-    assert document["case"] == SMALLEST
-    assert {finding["rule"] for finding in document["findings"]} == {"NUM-OUTPUT"}
-    assert document["counterexample"]["index"] == [0, 1, 0, 1]
-    assert document["map"]["error_over_tolerance"][1][1] > 0.5 > document["map"]["error_over_tolerance"][1][0]
+    assert shlex.split(again) == ["python", "-m", "verify", "replay", str(broken), SMALLEST]
 
 
 @pytest.mark.slow
-def test_a_rejection_without_numbers_draws_nothing(tmp_path: Path) -> None:
+def test_the_smallest_case_alone_is_wrong_again(alone: Any) -> None:
+    assert alone["case"] == SMALLEST
+    assert {finding["rule"] for finding in alone["findings"]} == {"NUM-OUTPUT"}
+    assert alone["counterexample"]["index"] == [0, 1, 0, 1]
+    assert alone["map"]["error_over_tolerance"][1][1] > 0.5 > alone["map"]["error_over_tolerance"][1][0]
+
+
+@pytest.mark.slow
+def test_another_seed_gives_the_case_other_inputs(server: Server, broken: Path, alone: Any) -> None:
+    done = run_here(server, "replay", str(broken), SMALLEST, "--json", "--seed", "1f")
+    other = json.loads(done.stdout)
+    assert alone["counterexample"]["expected"] != other["counterexample"]["expected"]
+
+
+@pytest.mark.slow
+def test_a_rejection_without_numbers_draws_nothing(server: Server, tmp_path: Path) -> None:
     """GRD-MISSING: there is no wrong number, only none."""
     path = wrong(tmp_path, "return d_q, d_k, d_v, d_a, d_initial", "return d_q, d_k, d_v, None, d_initial")
     picture = tmp_path / "map.png"
-    done = run("show", str(path), "--replay", "--png", str(picture), "--json")
-    assert done.returncode == 1, done.stderr
+    done = run_here(server, "show", str(path), "--replay", "--png", str(picture), "--json")
+    assert done.exit_code == 1, done.stderr
     document = json.loads(done.stdout)
     assert document["replay"]["counterexample"] is None
     assert "GRD-MISSING" in document["summary"]
@@ -87,20 +106,12 @@ def test_a_rejection_without_numbers_draws_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_case_that_is_right_ends_with_0_and_shows_how_near_it_is() -> None:
-    done = run("replay", str(HONEST), "B=2 T=5 H=2 K=3 V=4, float32, gapped inputs, strong gates")
-    assert done.returncode == 0, done.stderr
+def test_a_case_that_is_right_ends_with_0_and_shows_how_near_it_is(server: Server) -> None:
+    case = "B=2 T=5 H=2 K=3 V=4, float32, gapped inputs, strong gates"
+    done = run_here(server, "replay", str(HONEST), case)
+    assert done.exit_code == 0, done.stderr
     assert "x tolerance  d_q" in done.stdout
     assert done.stderr == "this case is within half the tolerance\n"
-
-
-@pytest.mark.slow
-def test_another_seed_gives_the_case_other_inputs(broken: Path) -> None:
-    own, other = (
-        json.loads(run("replay", str(broken), CASE, "--json", *seed).stdout)
-        for seed in ([], ["--seed", "1f"])
-    )
-    assert own["counterexample"]["expected"] != other["counterexample"]["expected"]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +125,8 @@ def test_another_seed_gives_the_case_other_inputs(broken: Path) -> None:
     ],
     ids=["no case", "size", "tuning", "seed", "does not pass the static stages"],
 )
-def test_what_cannot_be_run_ends_with_2_and_says_why(arguments: list[str], said: str) -> None:
-    done = run("replay", *arguments)
-    assert done.returncode == 2
+def test_what_cannot_be_run_ends_with_2_and_says_why(server: Server, arguments: list[str], said: str) -> None:
+    done = run_here(server, "replay", *arguments)
+    assert done.exit_code == 2
     assert said in done.stderr
     assert done.stdout == ""

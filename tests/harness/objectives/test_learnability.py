@@ -46,7 +46,7 @@ def test_what_is_not_causal_or_lies_in_no_folder_has_no_score(tmp_path: Path) ->
     assert objective.score(Passed(source="", measured={}, folder=None)) is None
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_real_training_gives_an_accuracy(tmp_path: Path) -> None:
     score = Learnability(runs=tmp_path).score(passed("*-3ataspan"))
     assert score is not None

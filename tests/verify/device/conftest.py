@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -23,21 +22,10 @@ Open = Callable[[str], Session]
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    with closing(Server()) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def stand_in() -> Iterator[Device]:
     """Known by no data sheet, confined like a CPU role."""
     with closing(Server(roles=ROLES)) as started:
         yield Device(kind="cuda", server=started, described=DESCRIBED)
-
-
-@pytest.fixture(scope="session")
-def honest() -> str:
-    return (Path(__file__).parents[2] / "harness" / "mechanism" / "fading_attention.py").read_text()
 
 
 @pytest.fixture

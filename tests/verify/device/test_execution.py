@@ -13,6 +13,7 @@ from verify.device.execution import GUARD_BYTES, DeviceExecutor, Memory
 from verify.judge.cases import Case
 from verify.judge.judge import Judge
 from verify.judge.runs import finish, start
+from verify.judge.verdict import Verdict
 from verify.plan.format import BufferDecl, Fill, Launch, Plan, TensorRef
 from verify.sandbox.client import Server
 
@@ -65,9 +66,9 @@ def test_each_kind_of_wrong_shows_on_a_device(
 
 @pytest.mark.slow
 def test_a_device_is_the_evidence_for_what_ran_there_and_for_nothing_else(
-    server: Server, stand_in: Device, honest: str
+    server: Server, stand_in: Device, honest: str, clean: Verdict
 ) -> None:
-    here = Judge(server).check(honest.encode(), path="m.py", depth="quick")
+    here = clean
     there = Judge(server, device=stand_in).check(honest.encode(), path="m.py", depth="quick")
     assert [finding.render("m.py") for finding in there.findings] == []
     on_device = {stage for stage, shown in there.evidence.items() if shown == "device:Stand-in"}

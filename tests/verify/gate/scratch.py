@@ -23,11 +23,12 @@ from verify.source.static import check_static
 
 ROOT = Path(__file__).resolve().parents[3]
 FAMILY = "linear_state"
-CANDIDATES = sorted(
+ADMITTED = sorted(
     path.parent
     for path in (ROOT / "candidates" / FAMILY).glob("*/verdict.json")
     if json.loads(path.read_text())["admission"] == "admitted"  # later rules may have rejected one
-)[:5]
+)
+CANDIDATES = ADMITTED[:5]
 """What the scratch repositories are made from: enough, and no more as the project grows."""
 
 WRONG = "x * 1.5"
@@ -58,10 +59,10 @@ class Scratch:
         """Where a candidate of the project lies here."""
         return self.root / "candidates" / candidate.parent.name / candidate.name
 
-    def add_honest(self) -> Path:
-        """The candidate that `main` does not have."""
-        target = self.folder_of(CANDIDATES[0])
-        shutil.copytree(CANDIDATES[0], target)
+    def add_honest(self, candidate: Path = CANDIDATES[0]) -> Path:
+        """A candidate that `main` does not have."""
+        target = self.folder_of(candidate)
+        shutil.copytree(candidate, target)
         return target
 
     def add_changed(self, change: Callable[[str], str], *, slug: str = "changed") -> Path:

@@ -35,23 +35,23 @@ def line_of(source: str, text: str) -> int:
     return next(number for number, line in enumerate(source.splitlines(), start=1) if text in line)
 
 
-def test_an_honest_mechanism_is_clean_and_not_admitted_at_quick(judge: Judge, honest: str) -> None:
-    verdict = check(judge, honest)
-    assert verdict.findings == ()
-    assert verdict.admission == "incomplete"
-    assert {stage for stage, status in verdict.stages.items() if status == "pass"} >= {
+def test_an_honest_mechanism_is_clean_and_not_admitted_at_quick(clean: Verdict) -> None:
+    assert clean.findings == ()
+    assert clean.admission == "incomplete"
+    assert {stage for stage, status in clean.stages.items() if status == "pass"} >= {
         "CON",
         "NUM",
         "GRD",
         "MEM",
     }
-    assert verdict.stages["CMP"] == verdict.stages["ADM"] == "skip"
+    assert clean.stages["CMP"] == clean.stages["ADM"] == "skip"
 
 
 def test_the_same_source_has_the_same_verdict_bytes(judge: Judge, honest: str) -> None:
     broken = edited(honest, "decay * S + k[:, None]", "decay * S - k[:, None]")
-    assert check(judge, broken).to_bytes() == check(judge, broken).to_bytes()
-    assert Verdict.from_bytes(check(judge, broken).to_bytes()) == check(judge, broken)
+    first, second = check(judge, broken), check(judge, broken)
+    assert first.to_bytes() == second.to_bytes()
+    assert Verdict.from_bytes(first.to_bytes()) == second
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_same_source_has_the_same_verdict_bytes(judge: Judge, honest: str) -
         ("    for step in range(T):", "    for step in range(T * 100000000):", "NUM-WORK-LIMIT"),
         (
             "    for t in range(q.shape[1]):\n",
-            "    while True:\n        S = S + 0.0\n    for t in range(q.shape[1]):\n",
+            "    while True:\n        V = v.shape[-1]\n    for t in range(q.shape[1]):\n",
             "CON-WORK-LIMIT",
         ),
         (
@@ -162,13 +162,13 @@ def test_a_counterexample_names_the_element_and_both_values(judge: Judge, honest
     assert len(example["index"]) == 4
 
 
-def test_a_verdict_holds_no_floats_and_no_clock(judge: Judge, honest: str) -> None:
+def test_a_verdict_holds_no_floats_and_no_clock(clean: Verdict) -> None:
     def floats(value: object) -> bool:
         if isinstance(value, dict):
             return any(floats(item) for item in value.values())
         return any(floats(item) for item in value) if isinstance(value, list) else isinstance(value, float)
 
-    document = check(judge, honest).to_json()
+    document = clean.to_json()
     assert not floats(document)
     assert "seconds" not in str(document)
 

@@ -198,7 +198,7 @@ def test_the_judge_says_again_what_is_recorded(name: str, judge: Judge) -> None:
     assert same(RECORDED[name]["broken"], again)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(1800)
 @each
 def test_the_judge_says_again_what_is_recorded_of_broken_and_repaired(
