@@ -53,7 +53,7 @@ def to_text(result: DesignResult) -> str:
 
 def print_summary(result: DesignResult, console: Console) -> None:
     """The table, the rejections with their cases, the admitted folders, the ledger, and the last sentence."""
-    state = result.state
+    state, objective = result.state, result.settings.objective.partition("/")[0]
     console.print(design_table(state))
     rejected = state.with_status("rejected")
     if rejected:
@@ -71,7 +71,9 @@ def print_summary(result: DesignResult, console: Console) -> None:
     if result.folders or result.twins:
         console.print("\n[bold]Admitted[/bold]")
         for position, folder in sorted(result.folders.items()):
-            console.print(Text(f"#{position + 1} {folder}"), soft_wrap=True)
+            score = state.entries[position].score
+            said = "" if score is None else f"  {objective} {score:g}"
+            console.print(Text(f"#{position + 1} {folder}{said}"), soft_wrap=True)
         for position, twin in sorted(result.twins.items()):
             console.print(Text(f"#{position + 1} not written: computes the same as {twin}"), soft_wrap=True)
     console.print()

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (
@@ -153,3 +156,42 @@ def test_an_agent_without_its_key_is_a_usage_error_in_one_line(
     assert "OPENAI_API_KEY" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["runs"], 5, "0 runs under"),
+        (["show", "nothing"], 2, "expected a run's folder, or its id"),
+        (["export", "nothing"], 2, "expected a run's folder, or its id"),
+        (["resume", "nothing"], 2, "expected a run's folder, or its id"),
+        (["design", "--ensemble", "none.toml"], 2, "none.toml cannot be read"),
+        (["design", "--policy", "greedy", "--ensemble", "none.toml"], 2, "Leave out --agent"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    arguments: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code
+    assert said in " ".join(result.output.split())
+
+
+def test_a_run_that_was_begun_is_listed_shown_exported_and_gone_on_with(program: Path) -> None:
+    assert call(program, "--budget", "9", "--workers", "1", "--objective", "lines").returncode == 0
+    (run,) = [path.parent.name for path in (program.parent / "runs").glob("*/run.sqlite")]
+
+    def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [*command(program), *arguments]
+        line.remove("design")
+        return subprocess.run(
+            line, cwd=program.parent, env=environment(), capture_output=True, text=True, check=False
+        )
+
+    assert "9 of 9" in harness("runs").stdout
+    assert f"Run {run}: 9 of 9 proposals" in harness("show", run).stdout
+    assert len(harness("export", run).stdout.splitlines()) > 18
+    again = harness("resume", run)
+    assert again.returncode == 0
+    assert f"Run {run}: " in again.stdout.splitlines()[-1]
