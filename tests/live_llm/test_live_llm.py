@@ -131,6 +131,7 @@ def test_a_long_reason_is_one_line_of_the_table() -> None:
     assert head.split() == ["#", "operator", "finish", "status", "tokens", "why"]
     assert line.split()[:6] == ["1", "draft", "length,", "stop", "unusable", "12,345"]
     assert line.endswith("x ...")
+    assert "\n" not in line
 
 
 def test_a_child_ends_with_the_block_however_it_ends(tmp_path: Path) -> None:
