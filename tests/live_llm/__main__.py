@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Prepare, serve, ask, replay, check. Raises HarnessError where there is no model to ask."""
     checkpoint = _checkpoint(options.checkpoint, options.model_folder)
     asked = Asked(model=checkpoint.name, budget=options.budget, max_tokens=options.max_tokens)
+    most = 2 * asked.budget  # a second one where the first is unusable
+    print(f"asking {asked.model} for at most {most} answers, each may take minutes", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         with served(checkpoint, Path(folder) / "server.log") as url:
