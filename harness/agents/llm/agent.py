@@ -45,7 +45,7 @@ class LLMAgent:
     `prices` is in US dollars; `max_tokens` limits each answer.
     """
 
-    version = 1
+    version = 2
 
     def __init__(
         self, backend: Backend, prices: Mapping[str, Price], *, label: str = "", max_tokens: int = MAX_TOKENS
