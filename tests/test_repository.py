@@ -102,7 +102,7 @@ def test_the_workflow_asks_every_triton_that_the_interpreter_knows() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_session_a_document_names_exists(document: Path) -> None:
-    mentioned = re.findall(r"nox (?:-R )?-s ([a-z]+)", document.read_text(encoding="utf-8"))
+    mentioned = re.findall(r"nox (?:-R )?-s ([a-z_]+)", document.read_text(encoding="utf-8"))
     assert set(mentioned) <= sessions()
 
 

@@ -65,6 +65,8 @@ def _whole(text: str, *, cut: bool) -> Submission | Unusable:
     if not blocks and not is_open:
         if _is_mechanism(text):
             return _cut_off("a file") if cut else Submission(source=text)
+        if cut:
+            return _cut_off("no code")
         return Unusable(
             problem="expected a whole file or SEARCH/REPLACE blocks, got no code. Send one of them."
         )
@@ -77,6 +79,8 @@ def _whole(text: str, *, cut: bool) -> Submission | Unusable:
         )
     if is_open:
         return _cut_off("a code block without its end")
+    if cut:
+        return _cut_off(f"{len(blocks)} code block(s) that are parts")
     return Unusable(
         problem=f"expected a whole file (with SPEC and def forward), got {len(blocks)} code block(s) that "
         "are parts. Send the whole file, or SEARCH/REPLACE blocks."

@@ -75,7 +75,16 @@ def test_what_holds_no_file_says_what_it_was(text: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", FILE, f"```python\n{FILE[:40]}", block("    return x", "    return 2")[:40], block("a", "b")]
+    "text",
+    [
+        "",
+        "You write sequence-mixing mechanisms: one Python file each,",
+        "First a sketch:\n```python\nx = 1\n```\nand now",
+        FILE,
+        f"```python\n{FILE[:40]}",
+        block("    return x", "    return 2")[:40],
+        block("a", "b"),
+    ],
 )
 def test_a_cut_off_answer_is_never_taken_for_a_whole_one(text: str) -> None:
     answer = read(text, FILE, finish="length")
