@@ -1,4 +1,4 @@
-"""The record of one run: append-only events and content-addressed sources in one SQLite file.
+"""The record of one run: append-only events, and sources and prompts by their content, in one SQLite file.
 
 State is a replay of the events, so a run that was killed at any moment goes on from what had been appended.
 The file is in WAL mode with full synchronisation: an appended event survives a power cut. Triggers refuse
@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -95,14 +95,19 @@ class Store:
             )
         return _event(int(cursor.lastrowid or 0), kind, text, clock, spent)
 
-    def append_with_source(self, kind: str, body: dict[str, Any], source: bytes) -> Event:
-        """Write a source and the event that speaks of it (as `source`, its SHA-256) in one transaction."""
+    def append_with_source(
+        self, kind: str, body: dict[str, Any], source: bytes, texts: Iterable[bytes] = ()
+    ) -> Event:
+        """Write a source and the event that speaks of it (as `source`, its SHA-256) in one transaction, and
+        with them other `texts` that the event names by their SHA-256.
+        """
         digest = hashlib.sha256(source).hexdigest()
+        contents = {digest: source, **{hashlib.sha256(text).hexdigest(): text for text in texts}}
         with self._one_line_errors():
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                self._database.execute(
-                    "INSERT OR IGNORE INTO sources (hash, body) VALUES (?, ?)", (digest, source)
+                self._database.executemany(
+                    "INSERT OR IGNORE INTO sources (hash, body) VALUES (?, ?)", contents.items()
                 )
                 event = self.append(kind, {**body, "source": digest})
                 self._database.execute("COMMIT")

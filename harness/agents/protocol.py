@@ -62,8 +62,10 @@ class Proposal:
     record (JSON), given back to it as evidence; `parent` is the position of the proposal it grew from.
     `problem` says why there is no mechanism; `source` is empty then.
 
-    What a language model took: `answers` it gave, `tokens` it read and wrote, and `usd`, as far as known;
-    `uncounted` answers came without a number of tokens, `unpriced` ones have no known price.
+    `conversation` is what was said to a language model and by it, as (role, text) in turn; a proposal that is
+    read back from a record has none. What the model took: `answers` it gave, `tokens` it read and wrote, and
+    `usd`, as far as known; `uncounted` answers came without a number of tokens, `unpriced` ones have no known
+    price.
     """
 
     source: str
@@ -74,6 +76,7 @@ class Proposal:
     note: str
     parent: int | None = None
     problem: str = ""
+    conversation: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     answers: int = 0
     tokens: int = 0
     uncounted: int = 0

@@ -1,4 +1,4 @@
-"""The `export` command: every event of a run as one line of JSON, sources in full."""
+"""The `export` command: every event of a run as one line of JSON, sources and prompts in full."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def run(name: str, *, runs: Path, output: Path | None, stdout: Console) -> int:
 
 
 def _lines(store: Store) -> Iterator[str]:
-    """`{"seq", "kind", "body", "clock", "cost"}`, and `source`, the text, where the event speaks of one."""
+    """`{"seq", "kind", "body", "clock", "cost"}`, and where the event speaks of them `source`, the text, and
+    `conversation`, what was said to a language model and by it.
+    """
     for event in store.events():
         line = {
             "seq": event.seq,
@@ -37,4 +39,7 @@ def _lines(store: Store) -> Iterator[str]:
         }
         if "source" in event.body:
             line["source"] = store.source(event.body["source"]).decode()
+        if "conversation" in event.body:
+            said = event.body["conversation"]
+            line["conversation"] = [[role, store.source(digest).decode()] for role, digest in said]
         yield json.dumps(line, sort_keys=True, ensure_ascii=False)

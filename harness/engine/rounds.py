@@ -51,7 +51,8 @@ class Rounds:
             proposal = turn.member.agent.propose(self._task, ask.parent, ask.evidence)
             name = identity(turn.position, proposal)
             body = proposed_body(turn.position, name, proposal, turn.member.name)
-            event = self._store.append_with_source("proposed", body, proposal.source.encode())
+            said = (text.encode() for _, text in proposal.conversation)
+            event = self._store.append_with_source("proposed", body, proposal.source.encode(), said)
             self._state.apply(event, self._store)
             self._observe(self._state, f"proposed {title(self._state.entries[turn.position])}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -189,11 +190,20 @@ def are_twins(first: Verdict, second: Verdict) -> bool:
 
 
 def proposed_body(position: int, fingerprint: str, proposal: Proposal, member: str) -> dict[str, Any]:
-    """The body of a `proposed` event; the source itself goes to the content-addressed table."""
+    """The body of a `proposed` event; the source itself and what was said go to the content-addressed table,
+    and the event has the SHA-256 of each.
+    """
     fields = asdict(proposal)
-    del fields["source"]
+    del fields["source"], fields["conversation"]
     fields["slots"] = dict(proposal.slots)
-    return {"position": position, "fingerprint": fingerprint, "proposal": fields, "member": member}
+    said = [[role, hashlib.sha256(text.encode()).hexdigest()] for role, text in proposal.conversation]
+    return {
+        "position": position,
+        "fingerprint": fingerprint,
+        "proposal": fields,
+        "member": member,
+        "conversation": said,
+    }
 
 
 def judged_body(position: int, judged: Judged) -> dict[str, Any]:

@@ -32,11 +32,12 @@ _QUOTED = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class _Conversation:
-    """What one proposal came to: the last answer as read, and every answer that was given."""
+    """What one proposal came to: the last answer as read, every answer that was given, and all messages."""
 
     result: Submission | Unusable
     answers: tuple[Completion, ...]
     keys: tuple[str, ...]
+    said: tuple[Message, ...]
 
 
 class LLMAgent:
@@ -101,7 +102,8 @@ class LLMAgent:
             keys.append(request.key)
             result = _read(answer, made)
             if isinstance(result, Submission) or len(answers) == _TRIES:
-                return _Conversation(result=result, answers=tuple(answers), keys=tuple(keys))
+                said = (*request.messages, Message(role="assistant", text=answer.text))
+                return _Conversation(result=result, answers=tuple(answers), keys=tuple(keys), said=said)
             request = request.followed_by(
                 Message(role="assistant", text=answer.text[:_QUOTED] or "(nothing)"),
                 Message(role="user", text=prompt("repair").substitute(problem=result.problem)),
@@ -122,6 +124,7 @@ class LLMAgent:
             note=json.dumps(note),
             parent=made.parent,
             problem=result.problem if isinstance(result, Unusable) else "",
+            conversation=tuple((message.role, message.text) for message in conversation.said),
             answers=len(conversation.answers),
             tokens=usage.read + usage.written,
             uncounted=len(conversation.answers) - len(counted),

@@ -24,8 +24,8 @@ from tests.harness.engine.fake_judge import open_fake
 def request(folder: Path, **fields: object) -> DesignRequest:
     values: dict[str, object] = {
         "family": "linear_state",
-        "budget": 16,
-        "admit": 16,
+        "budget": 12,
+        "admit": 12,
         "seed": 0,
         "out": folder / "out",
         "runs": folder / "runs",
@@ -76,13 +76,13 @@ def test_runs_are_listed_with_what_they_found(finished: tuple[Path, str, str]) -
     )
     (line,) = json.loads(text)
     assert code == 0
-    assert (line["run"], line["proposals"], line["budget"]) == (run, 16, 16)
+    assert (line["run"], line["proposals"], line["budget"]) == (run, 12, 12)
     assert line["admitted"] > 0
     code, text = printed(
         lambda out: run_list.run(runs=folder / "runs", as_json=False, stdout=out, stderr=silent())
     )
     assert code == 0
-    assert "16 of 16" in text
+    assert "12 of 12" in text
 
 
 def test_no_runs_is_nothing_to_check(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_no_runs_is_nothing_to_check(tmp_path: Path) -> None:
 
 
 def test_a_damaged_run_is_named_and_the_others_are_listed(tmp_path: Path) -> None:
-    begun(tmp_path)
+    begun(tmp_path, budget=1)
     bad = tmp_path / "runs" / "bad" / RUN_FILE
     bad.parent.mkdir()
     bad.write_text("no database")
@@ -116,7 +116,7 @@ def test_a_run_is_shown_as_a_tree_in_which_children_lie_under_their_parents(
     for line in lines:
         if "#" in line:
             depth[int(line.partition("#")[2].split()[0])] = line.index("#")
-    assert sorted(depth) == list(range(1, 17))
+    assert sorted(depth) == list(range(1, 13))
     _, told = printed(lambda out: run_show.run(run, runs=folder / "runs", as_json=True, stdout=out))
     proposals = json.loads(told)["proposals"]
     grown = [one for one in proposals if one["parent"] is not None]
@@ -133,7 +133,7 @@ def test_an_export_holds_every_event_and_every_source(
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
     proposed = [line for line in lines if line["kind"] == "proposed"]
-    assert len(proposed) == 16
+    assert len(proposed) == 12
     assert all(line["source"].startswith('"""') for line in proposed)
     code, text = printed(
         lambda out: run_export.run(str(folder / "runs" / run), runs=Path("x"), output=None, stdout=out)

@@ -20,7 +20,7 @@ from harness.store import Store
 from tests.crash.answers import WritingModel
 from tests.harness.engine.fake_judge import open_reading
 
-BUDGET = 16
+BUDGET = 12
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,14 @@ def test_a_policy_runs_to_its_budget_twice_to_the_same_folders_and_events(
     assert events(one)[1:] == events(recorded)[1:]  # the first holds the settings: who answered
     assert contents(tmp_path / "one" / "out") == contents(tmp_path / "first" / "out") != {}
     assert f"the budget of {BUDGET} proposals is used up" in one.stopped
+    with Store(one.run_file, read_only=True) as store:
+        said = [e.body["conversation"] for e in store.events() if e.kind == "proposed"]
+        assert all([role for role, _ in turns][:2] == ["system", "user"] for turns in said)
+        assert {turns[-1][0] for turns in said} == {"assistant"}
+        prompts = [store.source(turns[1][1]).decode() for turns in said]
+    assert [f"This is proposal {n} of search 3" in text for n, text in enumerate(prompts, 1)] == [
+        True
+    ] * BUDGET
     statuses = Counter(entry.status for entry in one.state.entries)
     assert {"admitted", "rejected", "unusable"} <= set(statuses)
     rules = {rule for entry in one.state.with_status("rejected") for rule in entry.outcome().rules}
