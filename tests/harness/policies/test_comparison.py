@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from harness.engine.judging import open_fresh_judge, open_judge
+from harness.engine.recorded_verdicts import read_verdicts
+from harness.policies.comparison.__main__ import RECORDED
 from harness.policies.comparison.report import print_report, to_json
 from harness.policies.comparison.runs import Comparison, Found, differing_events, run_all, run_one
 from tests.harness.engine.fake_judge import open_fake
 
+ROOT = Path(__file__).resolve().parents[3]
 POLICIES = ("one-shot", "greedy")
 
 
@@ -74,3 +79,20 @@ def test_a_policy_of_which_a_run_found_nothing_has_no_best(best: float | None) -
     ]
     assert to_json(comparison(), rows)["means"]["one-shot"]["best"] is None
     assert to_json(comparison(), rows)["differences_to_one_shot"]["greedy"]["best"] is None
+
+
+def test_the_shipped_verdicts_are_of_the_rules_and_the_triton_that_judge_now() -> None:
+    verdicts = read_verdicts(ROOT / RECORDED)
+    assert len(verdicts) > 100
+    assert {depth for _, depth in verdicts} <= {"quick", "full"}
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_the_shipped_verdicts_are_what_the_judge_says(tmp_path: Path) -> None:
+    shipped = Comparison(policies=("evolutionary",), seeds=(0, 1), budget=24, depth="quick")
+    recorded = partial(open_judge, recorded=ROOT / RECORDED)
+    one = run_one(shipped, "evolutionary", 0, tmp_path / "a", judges=recorded, workers=1)
+    two = run_one(shipped, "evolutionary", 0, tmp_path / "b", judges=open_fresh_judge, workers=2)
+    assert differing_events(one.run_file.parent, two.run_file.parent) == []
+    assert all(entry.cpu_seconds == 0.0 for entry in one.state.entries)
