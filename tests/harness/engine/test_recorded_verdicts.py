@@ -50,7 +50,9 @@ def test_verdicts_by_other_rules_are_none(tmp_path: Path) -> None:
     assert read_verdicts(tmp_path / "none") == {}
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"no json\n")])
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b"no json\n")], ids=["empty", "no gzip", "no json"]
+)
 def test_a_damaged_record_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "verdicts.jsonl.gz"
     path.write_bytes(content)
