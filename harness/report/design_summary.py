@@ -72,8 +72,8 @@ def print_summary(result: DesignResult, console: Console) -> None:
         console.print("\n[bold]Admitted[/bold]")
         for position, folder in sorted(result.folders.items()):
             score = state.entries[position].score
-            said = "" if score is None else f"  {objective} {score:g}"
-            console.print(Text(f"#{position + 1} {folder}{said}"), soft_wrap=True)
+            said = "" if score is None else f"{objective} {score:g}  "
+            console.print(Text(f"#{position + 1} {said}{folder}"), soft_wrap=True)
         for position, twin in sorted(result.twins.items()):
             console.print(Text(f"#{position + 1} not written: computes the same as {twin}"), soft_wrap=True)
     console.print()
