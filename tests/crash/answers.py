@@ -13,7 +13,6 @@ KINDS = ("again", "right", "wrong", "cheating", "broken", "refused", "cut off", 
 """What the answer for proposal n is: KINDS[n % 8]."""
 
 _NUMBER = re.compile(r"This is proposal (\d+) of search")
-_BLOCK = re.compile(r"```+python\n(.*?)\n```", re.DOTALL)
 _TEMPLATE = re.compile(r'"template": "([^"]+)"')
 _GRADIENT = re.compile(r"(def _phi_grad\(.*?\n    return )([^\n]+)\n", re.DOTALL)
 _NO_PATCH = "<<<<<<< SEARCH\nno such line\n=======\nanother\n>>>>>>> REPLACE\n"
@@ -39,7 +38,7 @@ class WritingModel:
     def _answer(self, messages: Sequence[Message]) -> tuple[str, Finish]:
         asked = [message.text for message in messages if message.role == "user"]
         number = int(_found(_NUMBER, asked[0]))
-        skeleton = self._skeletons[_found(_TEMPLATE, _found(_BLOCK, asked[0]))]
+        skeleton = self._skeletons[_found(_TEMPLATE, asked[0])]
         match KINDS[number % len(KINDS)]:
             case "again":
                 return _whole(_draft(skeleton, number - 7)), "stop"
