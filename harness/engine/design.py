@@ -128,8 +128,8 @@ class _Run:
             self._judge((entry for entry in self._state.entries[start:stop] if entry.for_the_judge), "quick")
             if self._settings.depth == "full":
                 self._judge(self._select(number), "full")
-                self._write()
-            self._score()
+                self._write(number)
+            self._score(number, stop)
             if self._state.admitted_by(number) >= self._settings.admit:
                 reached = f"{stop} of {self._settings.budget} proposals"
                 return f"the limit of {self._settings.admit} admitted was reached after {reached}"
@@ -192,9 +192,15 @@ class _Run:
             self._state.apply(event, self._store)
         return [self._state.entries[position] for position in self._state.selected[number]]
 
-    def _score(self) -> None:
-        """Give every admitted candidate its score, once; at depth quick every one that passed that."""
-        for entry in self._state.with_status("admitted" if self._settings.depth == "full" else "clean"):
+    def _score(self, number: int, stop: int) -> None:
+        """Give every admitted candidate its score, once; at depth quick every one that passed that.
+
+        Those of later rounds, which a run that goes on may know already, wait for their round, as they did
+        when nothing was interrupted.
+        """
+        full = self._settings.depth == "full"
+        clean = [entry for entry in self._state.with_status("clean") if entry.position < stop]
+        for entry in self._state.admitted_entries(number) if full else clean:
             if entry.scored:
                 continue
             position = entry.position
@@ -206,9 +212,9 @@ class _Run:
             said = "none" if score is None else f"{score:g}"
             self._observe(self._state, f"{self._objective.name} of {title(entry)}: {said}")
 
-    def _write(self) -> None:
+    def _write(self, number: int) -> None:
         """Put every admitted candidate in its folder, unless an earlier run's there computes the same."""
-        for entry in self._state.with_status("admitted"):
+        for entry in self._state.admitted_entries(number):
             if entry.position in self._folders or entry.position in self._twins:
                 continue
             assert entry.full is not None

@@ -127,8 +127,12 @@ class RunState:
 
     def admitted_by(self, number: int) -> int:
         """How many were admitted by the end of round `number`, also when later rounds are known already."""
+        return len(self.admitted_entries(number))
+
+    def admitted_entries(self, number: int) -> list[Entry]:
+        """Those admitted by the end of round `number`, by position."""
         positions = {position for r, chosen in self.selected.items() if r <= number for position in chosen}
-        return sum(self.entries[position].status == "admitted" for position in positions)
+        return [e for p in sorted(positions) if (e := self.entries[p]).status == "admitted"]
 
     def known_texts(self) -> frozenset[str]:
         return frozenset(self._texts)

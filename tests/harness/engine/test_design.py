@@ -22,6 +22,7 @@ from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.objectives.lines import Lines
 from harness.report.design_summary import document, exit_code
+from harness.store import Store
 from tests.harness.engine.fake_judge import open_counting, open_failing, open_fake
 from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, alone, settings
 
@@ -59,6 +60,12 @@ def told(result: DesignResult) -> dict[str, Any]:
     """The document without what depends on the folder."""
     text = json.dumps(document(result)).replace(str(result.run_file.parents[2]), "")
     return dict(json.loads(text))
+
+
+def events(result: DesignResult) -> list[tuple[int, str, Any]]:
+    """Every column but clock and cost."""
+    with Store(result.run_file, read_only=True) as store:
+        return [(event.seq, event.kind, event.body) for event in store.events()]
 
 
 def test_every_kind_of_outcome_is_told(tmp_path: Path) -> None:
@@ -122,7 +129,8 @@ def test_a_lost_folder_is_written_again(tmp_path: Path) -> None:
 
 
 def test_a_run_stopped_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    whole = told(run(tmp_path / "whole"))
+    uninterrupted = run(tmp_path / "whole")
+    whole, wanted = told(uninterrupted), events(uninterrupted)
     broken = tmp_path / "broken"
     words = list(WORDS)
 
@@ -153,6 +161,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
         except Stop:
             continue
         assert told(result) == whole
+        assert events(result) == wanted
         assert contents(broken / "out") == contents(tmp_path / "whole" / "out")
         return
     pytest.fail("the run never came to its end")
@@ -247,3 +256,36 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
     result = run(broken)
     assert told(result) == whole
     assert contents(broken / "out") == contents(tmp_path / "whole" / "out")
+
+
+def stopped_at(folder: Path, message: str) -> None:
+    """Run until a change of that name is told."""
+
+    class Stop(Exception):
+        pass
+
+    def observe(_state: RunState, told: str) -> None:
+        if told == message:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_design(
+            settings(WORDS),
+            TASK,
+            alone(ScriptedAgent(WORDS)),
+            objective=Lines(),
+            out=folder / "out",
+            runs=folder / "runs",
+            judges=open_fake,
+            workers=1,
+            observe=observe,
+        )
+
+
+@pytest.mark.parametrize("number", [6, 8])
+def test_what_a_later_round_admitted_waits_for_that_round_when_a_run_goes_on(
+    tmp_path: Path, number: int
+) -> None:
+    whole = events(run(tmp_path / "whole"))
+    stopped_at(tmp_path / "broken", f"full #{number} ungated-{number - 1} (draft): admitted")
+    assert events(run(tmp_path / "broken")) == whole
