@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.agents.protocol import Task
@@ -120,9 +120,11 @@ class _Run:
         """Rounds until something ends them; says what."""
         number, start = 0, 0
         while True:
-            ended, members = self._may_go_on(allowance, start)
-            if ended:
-                return ended
+            if number not in self._state.begun:
+                ended = self._begin(number, start, allowance)
+                if ended:
+                    return ended
+            members = [one for one in self._members if one.name in self._state.begun[number]]
             stop = min(start + self._settings.width, self._settings.budget)
             self._rounds.propose(members, start, stop)
             self._judge((entry for entry in self._state.entries[start:stop] if entry.for_the_judge), "quick")
@@ -135,19 +137,22 @@ class _Run:
                 return f"the limit of {self._settings.admit} admitted was reached after {reached}"
             number, start = number + 1, stop
 
-    def _may_go_on(self, allowance: Allowance, start: int) -> tuple[str, tuple[Member, ...]]:
-        """Why the round from `start` must not begin, or nothing; and who takes part in it.
+    def _begin(self, number: int, start: int, allowance: Allowance) -> str:
+        """Record who takes part in a round, or say what the run has used up.
 
-        A round that an earlier process began is finished, whatever the clock says by now.
+        A round is finished once it was begun, by those who took part in it, whatever a later process finds
+        that was spent by then.
         """
-        entries = self._state.entries
-        begun = len(entries) > start
-        spent = Spent.by(entries[:start])
-        ended = (replace(allowance, seconds=None) if begun else allowance).reached(spent)
-        if ended:
-            return ended, ()
-        members = with_allowance(self._members, entries[:start])
-        return ("" if members else "the budget of every agent is used up"), members
+        entries = self._state.entries[:start]
+        members = with_allowance(self._members, entries)
+        ended = allowance.reached(Spent.by(entries))
+        if ended is None and not members:
+            ended = "the budget of every agent is used up"
+        if ended is not None:
+            return ended
+        body = {"round": number, "members": [member.name for member in members]}
+        self._state.apply(self._store.append("begun", body), self._store)
+        return ""
 
     def _check_settings(self) -> None:
         """The first event holds the settings; a file under this run id that holds others is not this run."""

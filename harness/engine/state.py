@@ -87,12 +87,13 @@ class Entry:
 
 
 class RunState:
-    """The entries of a run in proposal order, and which of them were selected for the full depth, round by
-    round.
+    """The entries of a run in proposal order; by round, who took part in it and which entries were selected
+    for the full depth.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.begun: dict[int, frozenset[str]] = {}
         self.selected: dict[int, tuple[int, ...]] = {}
         self._texts: dict[str, int] = {}
 
@@ -112,6 +113,8 @@ class RunState:
                 source = store.source(body["source"]).decode()
                 self._add(Proposal(**body["proposal"], source=source), body)
                 self.entries[body["position"]].seconds += event.clock
+            case "begun":
+                self.begun[body["round"]] = frozenset(body["members"])
             case "selected":
                 self.selected[body["round"]] = tuple(body["positions"])
             case "judged":

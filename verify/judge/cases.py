@@ -100,6 +100,7 @@ def enumerate_groups(
             planner.long(),
             planner.free_draws(),
             planner.far(),
+            planner.many(),
         ]
     return tuple(group for group in groups if group.cases)
 
@@ -316,6 +317,25 @@ class Planner:
             cases.append(Case(sizes=self._far_sizes(), dtype="bfloat16", needs=()))
         cases.append(Case(sizes=self._far_sizes(), dtype="float32", gate="none"))
         return Group(name="far", cases=tuple(cases))
+
+    def many(self) -> Group:
+        """More sequences, and more heads, than anybody prepares for: kernels that lose their way in a long
+        grid, or only look right on the first few programs, show there. Tokens and features are few.
+        """
+        few = {"K": 5, "V": 6, "D": 7}
+        heads = {name: 4 + self.stream.below(4) for name in self.spec.head_dims()}
+        return Group(
+            name="many",
+            cases=(
+                Case(sizes=self._many_sizes(B=9 + self.stream.below(9), H=2, **few), dtype="float32"),
+                Case(
+                    sizes=self._many_sizes(B=1, H=17 + self.stream.below(32), **heads, **few), dtype="float32"
+                ),
+            ),
+        )
+
+    def _many_sizes(self, **chosen: int) -> tuple[tuple[str, int], ...]:
+        return self.sizes(T=5 + self.stream.below(8), **chosen)
 
     def _far_sizes(self) -> tuple[tuple[str, int], ...]:
         features = {name: 8 + self.stream.below(8) for name in ("K", "V", "D")}

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from harness.engine import design
 from harness.engine.design import DesignResult, run_design
 from harness.engine.pool import JudgeFactory
+from harness.engine.rounds import Observer
 from harness.engine.settings import Settings
 from harness.engine.state import RunState
 from harness.errors import HarnessError
@@ -38,6 +40,7 @@ def run(
     judges: JudgeFactory = open_fake,
     workers: int = 1,
     agent: ScriptedAgent | None = None,
+    observe: Observer = lambda state, message: None,
 ) -> DesignResult:
     return run_design(
         how or settings(words),
@@ -48,7 +51,7 @@ def run(
         runs=folder / "runs",
         judges=judges,
         workers=workers,
-        observe=lambda state, message: None,
+        observe=observe,
     )
 
 
@@ -132,7 +135,6 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
     uninterrupted = run(tmp_path / "whole")
     whole, wanted = told(uninterrupted), events(uninterrupted)
     broken = tmp_path / "broken"
-    words = list(WORDS)
 
     class Stop(Exception):
         pass
@@ -147,17 +149,7 @@ def test_a_run_stopped_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None:
                 raise Stop
 
         try:
-            result = run_design(
-                settings(words),
-                TASK,
-                alone(ScriptedAgent(words)),
-                objective=Lines(),
-                out=broken / "out",
-                runs=broken / "runs",
-                judges=open_fake,
-                workers=2,
-                observe=observe,
-            )
+            result = run(broken, workers=2, observe=observe)
         except Stop:
             continue
         assert told(result) == whole
@@ -269,17 +261,7 @@ def stopped_at(folder: Path, message: str) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        run_design(
-            settings(WORDS),
-            TASK,
-            alone(ScriptedAgent(WORDS)),
-            objective=Lines(),
-            out=folder / "out",
-            runs=folder / "runs",
-            judges=open_fake,
-            workers=1,
-            observe=observe,
-        )
+        run(folder, observe=observe)
 
 
 @pytest.mark.parametrize("number", [6, 8])
@@ -289,3 +271,14 @@ def test_what_a_later_round_admitted_waits_for_that_round_when_a_run_goes_on(
     whole = events(run(tmp_path / "whole"))
     stopped_at(tmp_path / "broken", f"full #{number} ungated-{number - 1} (draft): admitted")
     assert events(run(tmp_path / "broken")) == whole
+
+
+def test_a_round_that_was_begun_is_finished_though_everything_is_spent_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_at(tmp_path, "quick #6 ungated-5 (draft): clean")
+    monkeypatch.setattr(design, "with_allowance", lambda members, entries: ())
+    result = run(tmp_path)
+    assert result.stopped == "the budget of every agent is used up"
+    assert len(result.state.entries) == 8
+    assert all(entry.verdict is not None for entry in result.state.entries if entry.for_the_judge)
