@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.agents.protocol import Skeleton, Task
+from harness.agents.protocol import Task
 from harness.commands.command_file import write_command
 from harness.commands.design_agents import check_agent, open_members
 from harness.commands.design_request import DesignRequest
 from harness.commands.documents import check_output, write_output
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
-from harness.engine.members import Member
 from harness.engine.pool import JudgeFactory
 from harness.engine.settings import Settings
 from harness.engine.skeletons import load_skeletons
 from harness.errors import NothingToDo
 from harness.objectives.opening import open_objective
-from harness.objectives.protocol import Objective
 from harness.report.design_summary import exit_code, print_summary, to_text
 from harness.report.progress import progress
-from verify.rules import RULES_VERSION
 from verify.source.lock import DEFAULT_TEMPLATES
 
 
@@ -50,11 +46,22 @@ def run(
     check_output(request.output)
     objective = open_objective(request.objective, runs=request.runs, workers=request.workers)
     with open_members(request.agents, request.runs) as members, progress(stderr) as observe:
-        settings = settings_of(request, skeletons, members, objective)
+        task = Task(skeletons=skeletons, seed=request.seed)
+        settings = Settings.of(
+            task,
+            members,
+            objective,
+            family=request.family,
+            budget=request.budget,
+            admit=request.admit,
+            depth=request.depth,
+            tokens=request.tokens,
+            usd=request.usd,
+        )
         write_command(request, request.runs / settings.run_id)
         result = run_design(
             settings,
-            Task(skeletons=skeletons, seed=request.seed),
+            task,
             members,
             objective=objective,
             out=request.out,
@@ -70,27 +77,3 @@ def run(
     else:
         print_summary(result, stdout)
     return exit_code(result)
-
-
-def settings_of(
-    request: DesignRequest,
-    skeletons: tuple[Skeleton, ...],
-    members: Sequence[Member],
-    objective: Objective,
-) -> Settings:
-    """The settings that the results depend on; where they are written and by how many workers is not among
-    them.
-    """
-    return Settings(
-        family=request.family,
-        budget=request.budget,
-        admit=request.admit,
-        seed=request.seed,
-        depth=request.depth,
-        members=tuple(member.settings for member in members),
-        rules=RULES_VERSION,
-        skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in skeletons),
-        objective=f"{objective.name}/{objective.version}",
-        tokens=request.tokens,
-        usd=request.usd,
-    )

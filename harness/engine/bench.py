@@ -15,18 +15,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.agents.grammar.agent import GrammarAgent
-from harness.agents.protocol import Task
-from harness.engine.design import DesignResult, run_design
 from harness.engine.judging import open_fresh_judge
-from harness.engine.members import Member
-from harness.engine.settings import Settings
-from harness.engine.skeletons import load_skeletons
-from harness.engine.state import RunState
-from harness.objectives.lines import Lines
-from harness.policies.by_status import ByStatus
-from harness.store import Store
-from verify.rules import RULES_VERSION
+from harness.policies.comparison.runs import Comparison, differing_events, run_one
+from harness.policies.opening import DEFAULT
 
 WORKERS = (1, 2)
 
@@ -44,34 +35,13 @@ class Timed:
         return self.candidates / self.seconds * 60.0
 
 
-def timed_run(folder: Path, *, workers: int, candidates: int, seed: int) -> tuple[Timed, DesignResult]:
-    """A search of `candidates` proposals at depth quick, from an empty folder."""
-    skeletons = load_skeletons("all")
-    member = Member(agent=GrammarAgent(), policy=ByStatus())
-    settings = Settings(
-        family="all",
-        budget=candidates,
-        admit=candidates,
-        seed=seed,
-        depth="quick",
-        members=(member.settings,),
-        rules=RULES_VERSION,
-        skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in skeletons),
-        objective="lines/1",
-    )
+def timed_run(folder: Path, *, workers: int, candidates: int, seed: int) -> tuple[Timed, Path]:
+    """A search of `candidates` proposals at depth quick, from an empty folder, and its record's folder."""
+    search = Comparison(policies=(DEFAULT,), seeds=(seed,), budget=candidates, depth="quick")
     began = time.monotonic()
-    result = run_design(
-        settings,
-        Task(skeletons=skeletons, seed=seed),
-        (member,),
-        objective=Lines(),
-        out=folder / "out",
-        runs=folder / "runs",
-        judges=open_fresh_judge,
-        workers=workers,
-        observe=_silent,
-    )
-    return Timed(workers=workers, seconds=time.monotonic() - began, candidates=candidates), result
+    result = run_one(search, DEFAULT, seed, folder, judges=open_fresh_judge, workers=workers)
+    seconds = time.monotonic() - began
+    return Timed(workers=workers, seconds=seconds, candidates=candidates), result.run_file.parent
 
 
 def main() -> int:
@@ -86,14 +56,14 @@ def main() -> int:
     print(f"{'seed':>4}  {'workers':>7}  {'seconds':>8}  {'candidates a minute':>19}")
     with tempfile.TemporaryDirectory() as temporary:
         for seed in range(options.repeats):
-            told = []
+            records: list[Path] = []
             for workers in WORKERS:
                 folder = Path(temporary) / f"{seed}-{workers}"
-                timed, result = timed_run(folder, workers=workers, candidates=options.candidates, seed=seed)
+                timed, record = timed_run(folder, workers=workers, candidates=options.candidates, seed=seed)
                 print(f"{seed:4}  {workers:7}  {timed.seconds:8.1f}  {timed.per_minute:19.1f}", flush=True)
                 runs.append(timed)
-                told.append(_events(result))
-            same = same and told[0] == told[1]
+                records.append(record)
+            same = same and not differing_events(*records)
     rate = {n: _rate([run for run in runs if run.workers == n]) for n in WORKERS}
     ratio = rate[2] / rate[1]
     print(f"two workers: {ratio:.2f} x the candidates a minute of one; the same events: {same}")
@@ -106,15 +76,6 @@ def main() -> int:
 def _rate(runs: list[Timed]) -> float:
     """Candidates a minute over all of these runs."""
     return sum(run.candidates for run in runs) / sum(run.seconds for run in runs) * 60.0
-
-
-def _events(result: DesignResult) -> list[tuple[str, object]]:
-    with Store(result.run_file, read_only=True) as store:
-        return [(event.kind, event.body) for event in store.events()]
-
-
-def _silent(_state: RunState, _message: str) -> None:
-    """A bench tells of whole runs only."""
 
 
 if __name__ == "__main__":

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from harness.agents.protocol import Task
 from harness.engine.allowance import Allowance
-from harness.engine.members import MemberSettings
+from harness.engine.members import Member, MemberSettings
+from harness.objectives.protocol import Objective
+from verify.rules import RULES_VERSION
 
 Depth = Literal["quick", "full"]
 ROUND_WIDTH = 8
@@ -41,6 +45,37 @@ class Settings:
     usd: float | None = None
     width: int = ROUND_WIDTH
     full_per_round: int = FULL_PER_ROUND
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        members: Sequence[Member],
+        objective: Objective,
+        *,
+        family: str,
+        budget: int,
+        admit: int,
+        depth: Depth,
+        tokens: int | None = None,
+        usd: float | None = None,
+    ) -> Settings:
+        """The settings of a run of these, under the rules that judge now. Where it is written and by how many
+        workers is not among them.
+        """
+        return cls(
+            family=family,
+            budget=budget,
+            admit=admit,
+            seed=task.seed,
+            depth=depth,
+            members=tuple(member.settings for member in members),
+            rules=RULES_VERSION,
+            skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in task.skeletons),
+            objective=f"{objective.name}/{objective.version}",
+            tokens=tokens,
+            usd=usd,
+        )
 
     def to_json(self) -> dict[str, Any]:
         fields = asdict(self)

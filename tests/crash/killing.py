@@ -28,7 +28,6 @@ from harness.objectives.throughput import Throughput
 from harness.policies.opening import open_policy
 from harness.store import Store
 from tests.crash.answers import WritingModel
-from verify.rules import RULES_VERSION
 from verify.source.lock import DEFAULT_TEMPLATES
 
 FAMILY = "linear_state"
@@ -68,22 +67,21 @@ def record(search: Search, folder: Path, cache: Path) -> Path:
     recorder = Recorder(WritingModel(skeletons), answers)
     try:
         member = Member(agent=LLMAgent(recorder, {}), policy=open_policy(search.policy))
-        settings = Settings(
+        task, objective = Task(skeletons=skeletons, seed=search.seed), Throughput()
+        settings = Settings.of(
+            task,
+            (member,),
+            objective,
             family=FAMILY,
             budget=search.budget,
             admit=search.budget,
-            seed=search.seed,
             depth="full" if search.depth == "full" else "quick",
-            members=(member.settings,),
-            rules=RULES_VERSION,
-            skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in skeletons),
-            objective="throughput/1",
         )
         run_design(
             settings,
-            Task(skeletons=skeletons, seed=search.seed),
+            task,
             (member,),
-            objective=Throughput(),
+            objective=objective,
             out=folder / "out",
             runs=folder / "runs",
             judges=partial(open_judge, cache),

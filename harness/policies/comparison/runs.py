@@ -20,7 +20,6 @@ from harness.objectives.opening import open_objective
 from harness.policies.cells import elites
 from harness.policies.opening import open_policy
 from harness.store import Store
-from verify.rules import RULES_VERSION
 from verify.source.lock import DEFAULT_TEMPLATES
 
 
@@ -82,20 +81,19 @@ def run_one(
     member = Member(agent=GrammarAgent(), policy=open_policy(policy))
     home = folder / f"{policy}-{seed}"
     objective = open_objective(comparison.objective, runs=home, workers=workers)
-    settings = Settings(
+    task = Task(skeletons=skeletons, seed=seed)
+    settings = Settings.of(
+        task,
+        (member,),
+        objective,
         family=comparison.family,
         budget=comparison.budget,
         admit=comparison.budget,
-        seed=seed,
         depth=comparison.depth,
-        members=(member.settings,),
-        rules=RULES_VERSION,
-        skeletons=tuple((skeleton.name, skeleton.fingerprint) for skeleton in skeletons),
-        objective=f"{objective.name}/{objective.version}",
     )
     return run_design(
         settings,
-        Task(skeletons=skeletons, seed=seed),
+        task,
         (member,),
         objective=objective,
         out=home / "out",

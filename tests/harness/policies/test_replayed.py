@@ -32,19 +32,18 @@ def run(
     folder: Path, agent: Agent, policy: str, skeletons: tuple[Skeleton, ...], workers: int
 ) -> DesignResult:
     member = Member(agent=agent, policy=open_policy(policy))
+    task = Task(skeletons=skeletons, seed=3)
     return run_design(
-        Settings(
+        Settings.of(
+            task,
+            (member,),
+            Lines(),
             family="linear_state",
             budget=BUDGET,
             admit=BUDGET,
-            seed=3,
             depth="full",
-            members=(member.settings,),
-            rules="1",
-            skeletons=(),
-            objective="lines/1",
         ),
-        Task(skeletons=skeletons, seed=3),
+        task,
         (member,),
         objective=Lines(),
         out=folder / "out",
