@@ -1,8 +1,7 @@
 """Evaluate a mechanism's own definition: `reference` or `parallel`, eagerly, with gradients by autograd.
 
-Runs the candidate's Python, so only inside a confined worker, which holds nothing but inputs. A dispatch mode
-refuses what a definition must not do: read values, replace a tensor's memory, and, in `reference`, change the
-dtype.
+Runs the candidate's Python, so only inside a confined worker, which holds nothing but inputs. What no
+definition may do with a tensor is refused (`verify.torch_guard`), and `reference` may not change dtypes.
 """
 
 from __future__ import annotations
@@ -10,30 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from verify.candidate_python import (
     candidate_builtins,
     candidate_math,
     compile_candidate,
     counted_steps,
-    current_line,
     first_line,
     line_of,
 )
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
 from verify.source.vocabulary import ORACLE_FUNCTIONAL, ORACLE_TORCH
-
-VALUE_READS = frozenset({"_local_scalar_dense", "is_nonzero", "item", "equal", "allclose"})
-REPLACING = frozenset({"set_", "resize_", "detach_"})
-"""Operations that change what a tensor is. `detach` is not here: torch itself calls it when it saves a result
-for backward; the policy refuses the name, and central differences see a cut graph.
-"""
+from verify.torch_guard import guarded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +86,13 @@ class Oracle:
         self, call: Evaluation, leaves: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         arguments, state = leaves[: call.inputs], tuple(leaves[call.inputs :])
+
+        def run() -> Any:
+            with counted_steps("CON-WORK-LIMIT", bytecodes=False):
+                return self._namespace[call.function](*arguments, state=state, **call.constants)
+
         try:
-            with (
-                _Definition(casts=call.function != "reference"),
-                counted_steps("CON-WORK-LIMIT", bytecodes=False),
-            ):
-                result = self._namespace[call.function](*arguments, state=state, **call.constants)
+            result = guarded(run, casts=call.function != "reference")
         except Refusal:
             raise
         except Exception as error:
@@ -167,35 +160,6 @@ def _gradients(
         torch.zeros_like(leaf) if gradient is None else gradient
         for leaf, gradient in zip(leaves, found, strict=True)
     ]
-
-
-class _Definition(TorchDispatchMode):
-    """Refuses value reads, replaced memory, and dtype changes where a plain definition is expected."""
-
-    def __init__(self, *, casts: bool) -> None:
-        super().__init__()
-        self._casts = casts
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        options = kwargs or {}
-        name = func._schema.name.removeprefix("aten::")
-        if name in VALUE_READS:
-            _stop("CON-VALUE-READ", "the definition reads a tensor's value; expected tensor operations only")
-        if name in REPLACING:
-            _stop("CON-REFERENCE", f"the definition calls {name}; expected one differentiable graph")
-        if name == "_to_copy" and not self._casts and options.get("dtype") not in (None, args[0].dtype):
-            _stop(
-                "CON-REFERENCE-CAST",
-                f"the reference casts {args[0].dtype} to {options['dtype']}; expected it to "
-                "keep the dtype of its inputs, the judge runs it in float64",
-            )
-        return func(*args, **options)
-
-
-def _stop(rule: str, message: str) -> NoReturn:
-    raise Refusal(rule, message, current_line() or None)
 
 
 def from_blobs(
