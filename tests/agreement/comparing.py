@@ -54,7 +54,7 @@ def compare_mechanism(path: Path, shape: str, dtype: str = "bfloat16") -> list[C
 def launches_of(mechanism: Mechanism, shape: str, dtype: str) -> list[CountedLaunch]:
     """A trusted mechanism's launches, traced in this process."""
     request = dense_request(mechanism, shape_case(mechanism.spec, shape, dtype))
-    signatures = kernel_signatures(mechanism.source, list(mechanism.kernels))
+    signatures = kernel_signatures(mechanism.source, mechanism.kernels)
     plan: Plan = trace(mechanism.source, request, signatures)
     kernels = load_kernels(blank_out(mechanism.source, keep="kernels"), f"<{mechanism.spec.template}>")
     storages = Storages()

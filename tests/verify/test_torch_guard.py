@@ -102,10 +102,10 @@ def test_a_cast_is_refused_where_none_is_allowed(either: str, name: str) -> None
 def test_what_torch_does_by_itself_is_not_the_definitions_doing(
     either: str, name: str, gradients: bool
 ) -> None:
-    runs: list[None] = []
+    runs: list[int] = []
 
     def definition() -> Any:
-        runs.append(name)
+        runs.append(1)
         return HONEST[name](VALUES.clone().requires_grad_(gradients))
 
     assert outcome(definition)[0] == "answered"
@@ -113,10 +113,10 @@ def test_what_torch_does_by_itself_is_not_the_definitions_doing(
 
 
 def test_a_run_that_swallowed_the_alarm_is_not_believed() -> None:
-    runs: list[None] = []
+    runs: list[int] = []
 
     def definition() -> torch.Tensor:
-        runs.append(None)
+        runs.append(1)
         try:
             return VALUES * float(VALUES.sum())
         except Exception:  # noqa: BLE001  as a hostile author would

@@ -23,7 +23,7 @@ from verify.seeds import derive
 from verify.source.contract import TIME, TensorSpec
 from verify.source.identity import fingerprint
 from verify.source.lock import DEFAULT_TEMPLATES
-from verify.source.static import Mechanism, check_static
+from verify.source.static import Mechanism, read_released
 
 INFLUENCE = 1e-3
 """The least relative change of a result that counts as influence; what is below it could be left out."""
@@ -95,7 +95,7 @@ def known_mechanisms(templates: Path) -> tuple[tuple[str, Mechanism], ...]:
 
 def _read_known(templates: Path) -> Iterator[tuple[str, Mechanism]]:
     for path in sorted(templates.glob("*/v*/[a-z]*.py")):
-        mechanism = check_static(path.read_bytes(), path=str(path), templates=templates).mechanism
+        mechanism = read_released(path.read_bytes())
         if mechanism is not None:
             yield path.relative_to(templates).with_suffix("").as_posix(), mechanism
 

@@ -11,7 +11,8 @@ import ast
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from functools import lru_cache
+from types import CodeType, SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
@@ -170,8 +171,9 @@ class KernelSignature:
     defaults: Mapping[str, int | float | bool | None]
 
 
-def kernel_signatures(source: str, kernels: Sequence[str]) -> dict[str, KernelSignature]:
-    """Read the parameters of each `@triton.jit` function from the syntax tree; nothing is executed."""
+@lru_cache(maxsize=4)
+def kernel_signatures(source: str, kernels: tuple[str, ...]) -> Mapping[str, KernelSignature]:
+    """The parameters of each `@triton.jit` function, read from the syntax tree; nothing is executed."""
     found: dict[str, KernelSignature] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name in kernels:
@@ -202,8 +204,13 @@ def _namespace(source: str, recorder: _Recorder, kernels: Mapping[str, KernelSig
     }
     for name, signature in kernels.items():
         namespace[name] = _TracedKernel(name, signature, recorder)
-    exec(compile_candidate(blank_out(source, keep="wrapper")), namespace)
+    exec(_wrapper_code(source), namespace)
     return namespace
+
+
+@lru_cache(maxsize=4)
+def _wrapper_code(source: str) -> CodeType:
+    return compile_candidate(blank_out(source, keep="wrapper"))
 
 
 def _call(

@@ -21,7 +21,7 @@ class Handler:
         """`trace`: {"request", "kernels"} -> {"plan"}."""
         if method != "trace" or blobs:
             raise ValueError(f"role trace: expected the method trace without blobs, got {method}")
-        signatures = kernel_signatures(self._source, header["kernels"])
+        signatures = kernel_signatures(self._source, tuple(header["kernels"]))
         plan = trace(self._source, TraceRequest.from_json(header["request"]), signatures)
         return {"plan": plan.to_json()}, []
 

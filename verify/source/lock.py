@@ -8,7 +8,6 @@ skeleton's own SPEC says which functions are slots, so a candidate cannot free m
 from __future__ import annotations
 
 import hashlib
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,20 +103,6 @@ def lock_hash(parts: Iterable[Segment]) -> str:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()
-
-
-def slot_bodies(text: str, spec: Spec) -> dict[str, dict[str, str]]:
-    """Slot -> function -> the text of its body without indentation."""
-    module = parse_module(text)
-    bodies = {
-        node.name.value: module.code_for_node(node.body)
-        for node in module.body
-        if isinstance(node, cst.FunctionDef)
-    }
-    return {
-        slot: {name: textwrap.dedent(bodies.get(name, "").strip("\n")) + "\n" for name in names}
-        for slot, names in spec.slots.items()
-    }
 
 
 def _is_text(node: cst.CSTNode) -> bool:

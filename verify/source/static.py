@@ -11,7 +11,7 @@ from verify.findings import Finding, Status, in_order
 from verify.source.canonical import format_source
 from verify.source.contract import Spec
 from verify.source.identity import source_hash
-from verify.source.lock import check_lock, load_skeleton, skeleton_paths, slot_bodies
+from verify.source.lock import check_lock, load_skeleton, skeleton_paths
 from verify.source.outline import Outline, is_jit, span
 from verify.source.parse import Parsed, parse
 from verify.source.policy import check_policy
@@ -27,8 +27,7 @@ class Mechanism:
     """A mechanism that passed every static stage.
 
     `source` is the text as given (its line numbers are those of findings), `source_hash` the SHA-256 identity
-    of its canonical form; `functions` maps each top-level function to its line; `slot_bodies` maps slot ->
-    function -> the text of its body.
+    of its canonical form; `functions` maps each top-level function to its line.
     """
 
     source: str
@@ -41,7 +40,6 @@ class Mechanism:
     skeleton: str | None
     source_hash: str
     family: str
-    slot_bodies: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +96,20 @@ def check_static(
         mechanism=mechanism,
         canonical=canonical == parsed.text,
     )
+
+
+def read_released(source: bytes) -> Mechanism | None:
+    """A released mechanism, whose text was judged and formatted when it was released, without doing so again.
+
+    None for text that declares none.
+    """
+    parsed, _ = parse(source)
+    if parsed is None:
+        return None
+    outline = Outline(parsed.tree)
+    spec, _ = read_spec(outline)
+    tuning, _ = read_tuning(outline)
+    return None if spec is None else _mechanism(parsed, outline, spec, tuning, parsed.text)
 
 
 def template_name(outline: Outline) -> str | None:
@@ -220,5 +232,4 @@ def _mechanism(
         skeleton=spec.skeleton,
         source_hash=source_hash(canonical.encode()),
         family=spec.family,
-        slot_bodies=slot_bodies(parsed.text, spec),
     )

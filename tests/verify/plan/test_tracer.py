@@ -49,7 +49,7 @@ def plan_of(
         tuning={"num_warps": 2},
         constants={},
     )
-    return trace(source, request, kernel_signatures(source, ["_k"]))
+    return trace(source, request, kernel_signatures(source, ("_k",)))
 
 
 def test_a_plan_records_launches_buffers_and_results() -> None:

@@ -87,7 +87,7 @@ def record_mechanism(file: Path, shape: Mapping[str, int], dtype: str, folder: P
     spec = mechanism.spec
     case = Case(sizes=usual_sizes(spec, shape), dtype=dtype)
     inputs = draw_inputs(spec, case, SEED)
-    signatures = kernel_signatures(mechanism.source, list(mechanism.kernels))
+    signatures = kernel_signatures(mechanism.source, mechanism.kernels)
     plan = trace(mechanism.source, trace_request(mechanism, case, inputs), signatures)
     writer = TapeWriter(folder)
     names = (

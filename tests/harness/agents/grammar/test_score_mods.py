@@ -21,7 +21,6 @@ from harness.agents.grammar.weights import Weights
 from harness.chance import generator
 from harness.engine.skeletons import load_skeletons
 from tests.harness.agents.grammar.tile_language import TL, run_body
-from verify.source.lock import slot_bodies
 from verify.source.outline import Outline
 from verify.source.parse import parse
 from verify.source.spec_reader import read_spec
@@ -70,10 +69,11 @@ def test_the_linear_bias_is_what_the_skeleton_holds() -> None:
     assert parsed is not None
     spec, _ = read_spec(Outline(parsed.tree))
     assert spec is not None
-    held = slot_bodies(skeleton.source, spec)["score_mod"].values()
+    functions, lines = Outline(parsed.tree).functions, skeleton.source.splitlines()
+    held = [lines[(functions[name].end_lineno or 0) - 1].strip() for name in spec.slots["score_mod"]]
     content = SCORE_MODS["linear"]
     forms = (torch_score_mod_body, triton_score_mod_body, triton_score_mod_grad_body)
-    assert [body.strip().splitlines()[-1] for body in held] == [form(content) for form in forms]
+    assert held == [form(content) for form in forms]
 
 
 @pytest.mark.parametrize("content", ALL, ids=describe_score_mod)
