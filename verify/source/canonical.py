@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import libcst as cst
@@ -31,18 +32,79 @@ def format_source(text: str) -> str:
     Raises ValueError where the text is not Python, or has a layout that this formatter cannot settle without
     changing the program.
     """
-    module = parse_module(text.replace("\r\n", "\n").replace("\r", "\n"))
-    formatted = module.visit(_Canonical()).code
-    formatted = formatted.strip("\n") + "\n" if formatted.strip() else ""
-    if _tree(formatted) != _tree(text):
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    formatted = _settled(text)
+    if ast.dump(_tree(formatted)) != ast.dump(_tree(text)):
         raise ValueError("a layout that cannot be settled without changing the program; write it more simply")
     return formatted
 
 
-def _tree(text: str) -> str:
+def _settled(text: str) -> str:
+    """The text with its layout settled: each function by itself, and the rest of the module around them."""
+    lines, kept = text.split("\n"), []
+    mark = _unused_name(text)
+    functions: list[str] = []
+    done = 0
+    for first, last in _functions_apart(text, lines):
+        kept += [*lines[done:first], f"def {mark}(): pass"]
+        functions.append("\n".join(lines[first:last]))
+        done = last
+    around = _whole("\n".join([*kept, *lines[done:]]))
+    stub = f"def {mark}():\n    pass\n"
+    pieces = around.split(stub)
+    if len(pieces) != len(functions) + 1:
+        return _whole(text)
+    return pieces[0] + "".join(
+        _function(function) + piece for function, piece in zip(functions, pieces[1:], strict=True)
+    )
+
+
+def _functions_apart(text: str, lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The lines, from and to, of the functions of a module that can be formatted by themselves.
+
+    What follows one and is indented may belong to its body; where that is so, the whole module says.
+    """
+    try:
+        body = _tree(text).body
+    except (SyntaxError, ValueError):
+        return  # libcst says why
+    starts = [*map(_first_line, body), len(lines)]
+    for node, start, end in zip(body, starts, starts[1:], strict=False):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+            between = lines[node.end_lineno : end]
+            apart = lines[start].startswith(("@", "def ")) and not any(line[:1].isspace() for line in between)
+            if apart and not lines[node.end_lineno - 1].rstrip().endswith("\\"):
+                yield start, node.end_lineno
+
+
+def _first_line(node: ast.stmt) -> int:
+    """Index of the line on which a statement begins, with its decorators."""
+    marks = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+    return min([node.lineno, *(mark.lineno for mark in marks)]) - 1
+
+
+def _unused_name(text: str) -> str:
+    name = "_"
+    while name in text:
+        name += "_"
+    return name
+
+
+@lru_cache(maxsize=4096)
+def _function(text: str) -> str:
+    """One function; mechanisms of a family share most of theirs."""
+    return _whole(text)
+
+
+def _whole(text: str) -> str:
+    formatted = parse_module(text).visit(_Canonical()).code
+    return formatted.strip("\n") + "\n" if formatted.strip() else ""
+
+
+def _tree(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in docstrings warn
-        return ast.dump(ast.parse(text))
+        return ast.parse(text)
 
 
 class _Canonical(cst.CSTTransformer):
@@ -66,7 +128,7 @@ class _Canonical(cst.CSTTransformer):
             for index, node in enumerate(body)
         ]
         return updated_node.with_changes(
-            body=placed, indent=None, footer=_collapsed(updated_node.footer, most=1)
+            body=placed, indent=None, footer=_without_end(_collapsed(updated_node.footer, most=1))
         )
 
     def leave_SimpleStatementSuite(
@@ -278,6 +340,14 @@ def _collapsed(lines: Sequence[cst.EmptyLine], *, most: int, keep_first: bool = 
         run = 0 if line.comment is not None else run + 1
         if run <= most:
             kept.append(line)
+    return kept
+
+
+def _without_end(lines: list[cst.EmptyLine]) -> list[cst.EmptyLine]:
+    """The lines up to the last comment: blank ones after a block belong to what follows it."""
+    kept = list(lines)
+    while kept and kept[-1].comment is None:
+        kept.pop()
     return kept
 
 

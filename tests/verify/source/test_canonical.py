@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.verify.source.mechanisms import HONEST, ROOT, SKELETON, check
+from verify.source import canonical
 from verify.source.canonical import format_source
 
 WELL_KEPT = [*(ROOT / "templates").glob("*/v*/*.py"), *(ROOT / "tests" / "honest").glob("*.py")]
@@ -52,6 +53,10 @@ NORMALISED = [
     ("x+=1\n", "x += 1\n"),
     ('x = {"a" :1, "b":  2}\n', 'x = {"a": 1, "b": 2}\n'),
     ("f(\n    a ,  b,\n)\n", "f(\n    a, b,\n)\n"),
+    ("def f():\n    return 1\n   \n\n\nx = 1\n", "def f():\n    return 1\n\n\nx = 1\n"),
+    ("def f():\n    return 1\n    # so\n\nx = 1\n", "def f():\n    return 1\n    # so\n\n\nx = 1\n"),
+    ("def f():\n    return 1\n# so\nx = 1\n", "def f():\n    return 1\n\n\n# so\nx = 1\n"),
+    ("# a\n@ \\\n    triton.jit\ndef f(): pass\n", "# a\n@triton.jit\ndef f():\n    pass\n"),
     ("@ triton.jit\n\ndef f():\n    pass\n", "@triton.jit\ndef f():\n    pass\n"),
 ]
 
@@ -102,6 +107,13 @@ def test_any_layout_of_a_mechanism_has_one_canonical_form_with_the_same_tree(see
     formatted = format_source(text)
     assert format_source(formatted) == formatted
     assert ast.dump(ast.parse(formatted)) == ast.dump(ast.parse(text))
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6))
+def test_a_function_has_one_form_wherever_it_stands(seed: int) -> None:
+    text = roughened(seed)
+    assert canonical._settled(text) == canonical._whole(text)
 
 
 def test_text_that_is_not_python_raises_value_error() -> None:
