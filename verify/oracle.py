@@ -88,8 +88,17 @@ class Oracle:
         arguments, state = leaves[: call.inputs], tuple(leaves[call.inputs :])
 
         def run() -> Any:
-            with counted_steps("CON-WORK-LIMIT", bytecodes=False):
-                return self._namespace[call.function](*arguments, state=state, **call.constants)
+            before = [leaf._version for leaf in leaves]
+            try:
+                with counted_steps("CON-WORK-LIMIT", bytecodes=False):
+                    return self._namespace[call.function](*arguments, state=state, **call.constants)
+            finally:
+                if [leaf._version for leaf in leaves] != before:
+                    raise Refusal(
+                        "CON-REFERENCE",
+                        f"{call.function} writes into its arguments; expected them to stay as they are",
+                        None,
+                    )
 
         try:
             result = guarded(run, casts=call.function != "reference")

@@ -1,4 +1,5 @@
-"""What a definition must not ask of torch: to read values, replace a tensor's memory, or change the dtype.
+"""What a definition must not ask of torch: to read values or make shapes of them, to replace memory
+of tensors, or to change their dtype.
 
 `_Refusing`, a dispatch mode, is called for every operation of a definition and refuses. It costs several
 times what the operations themselves do, so a definition is first run under a watch: Python kernels for the
@@ -26,10 +27,13 @@ REPLACING = frozenset({"set_", "resize_", "detach_"})
 for backward; the policy refuses the name, and central differences see a cut graph.
 """
 CAST = "_to_copy"
+INDEX = "index"
+"""With a mask of booleans, the number of elements that come back tells values."""
 
 
 def guarded(call: Callable[[], Result], *, casts: bool) -> Result:
-    """`call()`, which runs a definition; with `casts` it may change dtypes. It may be run twice.
+    """`call()`, which runs a definition; with `casts` it may change dtypes. It may be run twice, so it must
+    leave nothing behind.
 
     Raises `Refusal`, with the line that asked for what a definition must not.
     """
@@ -43,9 +47,11 @@ def guarded(call: Callable[[], Result], *, casts: bool) -> Result:
 
 def _forbidden(name: str, args: tuple[Any, ...], options: dict[str, Any], *, casts: bool) -> bool:
     """Whether a definition must not call this operation, which is one of those above."""
-    if name != CAST:
-        return True
-    return not casts and options.get("dtype") not in (None, args[0].dtype)
+    if name == CAST:
+        return not casts and options.get("dtype") not in (None, args[0].dtype)
+    if name == INDEX:
+        return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+    return True
 
 
 class _Refusing(TorchDispatchMode):
@@ -62,6 +68,12 @@ class _Refusing(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         if name in VALUE_READS:
             _stop("CON-VALUE-READ", "the definition reads a tensor's value; expected tensor operations only")
+        if name == INDEX and _forbidden(name, args, options, casts=self._casts):
+            _stop(
+                "CON-VALUE-READ",
+                "the definition picks elements by a mask, so that a shape depends on values; expected "
+                "torch.where, or a product with the mask",
+            )
         if name in REPLACING:
             _stop("CON-REFERENCE", f"the definition calls {name}; expected one differentiable graph")
         if name == CAST and _forbidden(name, args, options, casts=self._casts):
@@ -99,7 +111,7 @@ class _Watch:
         self._libraries = [torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")]
         everything, ours = self._libraries
         everything.fallback(torch.library.fallthrough_kernel, "TESTING_ONLY_GenericMode")
-        for name in sorted(VALUE_READS | REPLACING | {CAST}):
+        for name in sorted(VALUE_READS | REPLACING | {CAST, INDEX}):
             packet = getattr(torch.ops.aten, name)
             for overload in packet.overloads():
                 operation = getattr(packet, overload)
@@ -111,6 +123,8 @@ class _Watch:
         try:
             with self._on(self._key):
                 answer = call()
+        except Refusal:
+            raise
         except Exception:
             if self._seen:
                 return []

@@ -8,10 +8,12 @@ changes; that is checked each time.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import add
 from typing import Any, cast
 
 import libcst as cst
@@ -42,38 +44,37 @@ def format_source(text: str) -> str:
 def _settled(text: str) -> str:
     """The text with its layout settled: each function by itself, and the rest of the module around them."""
     lines, kept = text.split("\n"), []
-    mark = _unused_name(text)
+    mark = f"_{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
     functions: list[str] = []
     done = 0
     for first, last in _functions_apart(text, lines):
         kept += [*lines[done:first], f"def {mark}(): pass"]
         functions.append("\n".join(lines[first:last]))
         done = last
-    around = _whole("\n".join([*kept, *lines[done:]]))
-    stub = f"def {mark}():\n    pass\n"
-    pieces = around.split(stub)
-    if len(pieces) != len(functions) + 1:
+    try:
+        around = _whole("\n".join([*kept, *lines[done:]])).split(f"def {mark}():\n    pass\n")
+        settled = [_function(function) for function in functions]
+    except ValueError:
         return _whole(text)
-    return pieces[0] + "".join(
-        _function(function) + piece for function, piece in zip(functions, pieces[1:], strict=True)
-    )
+    if len(around) != len(settled) + 1:
+        return _whole(text)
+    return around[0] + "".join(map(add, settled, around[1:]))
 
 
 def _functions_apart(text: str, lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """The lines, from and to, of the functions of a module that can be formatted by themselves.
-
-    What follows one and is indented may belong to its body; where that is so, the whole module says.
+    """The lines, from and to, of the functions of a module that can be formatted by themselves: between one
+    and the next statement there are blank lines and comments that cannot belong to its body.
     """
     try:
         body = _tree(text).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # libcst says why
     starts = [*map(_first_line, body), len(lines)]
     for node, start, end in zip(body, starts, starts[1:], strict=False):
         if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
             between = lines[node.end_lineno : end]
-            apart = lines[start].startswith(("@", "def ")) and not any(line[:1].isspace() for line in between)
-            if apart and not lines[node.end_lineno - 1].rstrip().endswith("\\"):
+            apart = lines[start].startswith(("@", "def ")) and not lines[node.end_lineno - 1].endswith("\\")
+            if apart and all(line == "" or line.startswith("#") for line in between):
                 yield start, node.end_lineno
 
 
@@ -81,13 +82,6 @@ def _first_line(node: ast.stmt) -> int:
     """Index of the line on which a statement begins, with its decorators."""
     marks = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
     return min([node.lineno, *(mark.lineno for mark in marks)]) - 1
-
-
-def _unused_name(text: str) -> str:
-    name = "_"
-    while name in text:
-        name += "_"
-    return name
 
 
 @lru_cache(maxsize=4096)
@@ -333,13 +327,16 @@ def _is_docstring(node: _Statement) -> bool:
 
 
 def _collapsed(lines: Sequence[cst.EmptyLine], *, most: int, keep_first: bool = True) -> list[cst.EmptyLine]:
-    """The lines with runs of blank ones cut to `most`; without `keep_first` those at the start go."""
+    """The lines with runs of blank ones cut to `most`; without `keep_first` those at the start go.
+
+    Comments stand where the statements around them do: further in, they would be another block's.
+    """
     kept: list[cst.EmptyLine] = []
     run = 0 if keep_first else most
     for line in lines:
         run = 0 if line.comment is not None else run + 1
         if run <= most:
-            kept.append(line)
+            kept.append(line.with_changes(whitespace=_NONE))
     return kept
 
 

@@ -44,8 +44,10 @@ def main(
     policies: Annotated[str, typer.Option(help="Policies, apart by commas.")] = ",".join(POLICIES),
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each policy.")] = 5,
     budget: Annotated[int, typer.Option(min=1, help="Proposals of each run.")] = 24,
-    depth: Annotated[DepthChoice, typer.Option(help="How deep they are judged.")] = DepthChoice.quick,
-    objective: Annotated[str, typer.Option(help="What is best: throughput, learnability, lines.")] = "lines",
+    depth: Annotated[DepthChoice, typer.Option(help="How deep they are judged.")] = DepthChoice.full,
+    objective: Annotated[
+        str, typer.Option(help="What is best: throughput, learnability, lines.")
+    ] = "throughput",
     workers: Annotated[int, typer.Option(min=1, help="Judge processes.")] = 2,
     recorded: Annotated[Path, typer.Option(help="Verdicts that were given before.")] = RECORDED,
     record: Annotated[bool, typer.Option(help="Add the verdicts of these runs to --recorded.")] = False,

@@ -32,7 +32,7 @@ class Comparison:
     budget: int
     depth: Depth
     family: str = "all"
-    objective: str = "lines"
+    objective: str = "throughput"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

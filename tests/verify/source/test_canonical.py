@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -57,6 +58,8 @@ NORMALISED = [
     ("def f():\n    return 1\n    # so\n\nx = 1\n", "def f():\n    return 1\n    # so\n\n\nx = 1\n"),
     ("def f():\n    return 1\n# so\nx = 1\n", "def f():\n    return 1\n\n\n# so\nx = 1\n"),
     ("# a\n@ \\\n    triton.jit\ndef f(): pass\n", "# a\n@triton.jit\ndef f():\n    pass\n"),
+    ("def f(): pass\n    # so\nx = 1\n", "def f():\n    pass\n\n\n# so\nx = 1\n"),
+    ("if x:\n    y()\n        # so\n    z()\n", "if x:\n    y()\n    # so\n    z()\n"),
     ("@ triton.jit\n\ndef f():\n    pass\n", "@triton.jit\ndef f():\n    pass\n"),
 ]
 
@@ -116,9 +119,26 @@ def test_a_function_has_one_form_wherever_it_stands(seed: int) -> None:
     assert canonical._settled(text) == canonical._whole(text)
 
 
-def test_text_that_is_not_python_raises_value_error() -> None:
+@pytest.mark.parametrize(
+    "text", ["def f(:\n", "x = " + "-" * 5_000 + "1\n", "x = " + "-" * 100_000 + "1\n", "x = \0\n"]
+)
+def test_text_that_is_not_python_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        format_source("def f(:\n")
+        format_source(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\n" * 3_994 + "def f():\n    pass\n", "def f():\n    pass\n\\\n'x'\n", "def f():\n    pass \\\n\n"],
+)
+def test_what_cannot_be_taken_apart_is_settled_as_a_whole(text: str) -> None:
+    def settled(function: Callable[[str], str]) -> str:
+        try:
+            return function(text)
+        except ValueError:
+            return "refused"
+
+    assert settled(canonical._settled) == settled(canonical._whole)
 
 
 def test_a_candidate_must_be_canonical_only_where_that_is_asked_for() -> None:
