@@ -18,7 +18,8 @@ from verify.oracle import definitions
 from verify.plan.executor import PlanExecutor
 from verify.plan.format import Plan, TensorRef
 from verify.plan.request import Layout, TraceRequest
-from verify.plan.tracer import kernel_signatures, trace
+from verify.plan.signatures import kernel_signatures
+from verify.plan.tracer import trace
 from verify.source.contract import TensorSpec
 from verify.source.static import Mechanism, blank_out
 from verify.triton_cpu.launch import WorkLimits

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from verify.judge.contract_checks import dense_request
 from verify.plan.format import Argument, DtypeName, Launch, Plan, TensorRef
-from verify.plan.tracer import kernel_signatures, trace
+from verify.plan.signatures import kernel_signatures
+from verify.plan.tracer import trace
 from verify.roofline.shapes import shape_case
 from verify.source.static import Mechanism, blank_out, check_static
 from verify.triton_cpu import counting

@@ -7,10 +7,8 @@ view or a copy is refused at the wrapper's line.
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, SimpleNamespace
 from typing import Any, NoReturn
@@ -46,6 +44,7 @@ from verify.plan.format import (
     TensorRef,
 )
 from verify.plan.request import Layout, TraceRequest
+from verify.plan.signatures import KernelSignature
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
 
@@ -159,29 +158,6 @@ def warm_up() -> None:
     with FakeTensorMode(allow_non_fake_inputs=False), torch.no_grad(), recorder:
         tensor = recorder.argument("x", Layout.dense((2, 3), "float32"))
         torch.empty_like(tensor.transpose(0, 1).contiguous(), device=tensor.device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelSignature:
-    """A kernel as the tracer needs it: parameter names in order, and the literal defaults of the last
-    ones.
-    """
-
-    parameters: tuple[str, ...]
-    defaults: Mapping[str, int | float | bool | None]
-
-
-@lru_cache(maxsize=4)
-def kernel_signatures(source: str, kernels: tuple[str, ...]) -> Mapping[str, KernelSignature]:
-    """The parameters of each `@triton.jit` function, read from the syntax tree; nothing is executed."""
-    found: dict[str, KernelSignature] = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and node.name in kernels:
-            names = tuple(argument.arg for argument in (*node.args.posonlyargs, *node.args.args))
-            values = [ast.literal_eval(default) for default in node.args.defaults]
-            defaults = dict(zip(names[len(names) - len(values) :], values, strict=True)) if values else {}
-            found[node.name] = KernelSignature(parameters=names, defaults=defaults)
-    return found
 
 
 def _namespace(source: str, recorder: _Recorder, kernels: Mapping[str, KernelSignature]) -> dict[str, Any]:

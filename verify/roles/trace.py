@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from verify.plan.request import TraceRequest
-from verify.plan.tracer import kernel_signatures, trace, warm_up
+from verify.plan.signatures import kernel_signatures
+from verify.plan.tracer import trace, warm_up
 
 
 class Handler:

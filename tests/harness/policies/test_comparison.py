@@ -20,7 +20,12 @@ POLICIES = ("one-shot", "greedy")
 
 def comparison(seeds: int = 2) -> Comparison:
     return Comparison(
-        policies=POLICIES, seeds=tuple(range(seeds)), budget=8, depth="quick", family="linear_state"
+        policies=POLICIES,
+        seeds=tuple(range(seeds)),
+        budget=8,
+        depth="quick",
+        family="linear_state",
+        objective="lines",
     )
 
 

@@ -8,7 +8,8 @@ pytest.importorskip("torch")
 
 from verify.plan.format import Copy, Fill, Launch, Plan
 from verify.plan.request import Layout, TraceRequest
-from verify.plan.tracer import kernel_signatures, trace
+from verify.plan.signatures import kernel_signatures
+from verify.plan.tracer import trace
 from verify.sandbox.wire import Refusal
 
 KERNEL = """

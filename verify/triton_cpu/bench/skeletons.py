@@ -12,7 +12,8 @@ from verify.judge.contract_checks import trace_request
 from verify.judge.inputs import draw_inputs
 from verify.plan.executor import PlanExecutor, Way
 from verify.plan.format import Argument, DtypeName, Launch, Step, TensorRef
-from verify.plan.tracer import kernel_signatures, trace
+from verify.plan.signatures import kernel_signatures
+from verify.plan.tracer import trace
 from verify.source.static import Mechanism, blank_out, check_static
 from verify.triton_cpu.bench.tape import (
     ArgumentValue,

@@ -197,10 +197,13 @@ def test_faults_of_the_server_change_no_proposal_and_no_count(real: Any, tmp_pat
     seen: Counter[str] = Counter()
 
     def faulty(request: dict[str, Any]) -> Reply:
-        """Busy, broken, and gone in the middle of the answer, in turn, before every other answer."""
-        seen["requests"] += 1
-        number = seen["requests"]
-        if number > 8 or number % 2:
+        """Busy, broken, and gone in the middle of the answer, in turn, the first time that four of the
+        questions are asked.
+        """
+        question = str(request["messages"])
+        seen[question] += 1
+        number = len(seen)
+        if seen[question] > 1 or number > 8 or number % 2:
             return answer(request)
         broken = replace(says("half of this"), drop=True)
         return (fails(429, retry_after_ms="1"), fails(500, retry_after_ms="1"), broken)[number // 2 % 3]
