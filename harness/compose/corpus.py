@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -71,9 +72,10 @@ def _all_sections() -> tuple[Section, ...]:
 
 def cut(documents: Mapping[str, str]) -> Iterator[Section]:
     """Sections of documents by name, in order of the names, each without the paragraphs that an earlier one
-    has, whatever its line breaks.
+    has, whatever its line breaks. A heading that a topic repeats is numbered.
     """
     seen: set[str] = set()
+    named: Counter[str] = Counter()
     for topic in sorted(documents):
         for section in _HEADING.split(documents[topic]):
             fresh = []
@@ -83,6 +85,7 @@ def cut(documents: Mapping[str, str]) -> Iterator[Section]:
                     seen.add(words)
                     fresh.append(paragraph.rstrip())
             if fresh:
-                yield Section(
-                    name=f"{topic}/{section.strip().partition(chr(10))[0]}", text="\n\n".join(fresh)
-                )
+                name = f"{topic}/{section.strip().partition(chr(10))[0]}"
+                named[name] += 1
+                number = "" if named[name] == 1 else f" ({named[name]})"
+                yield Section(name=f"{name}{number}", text="\n\n".join(fresh))

@@ -149,7 +149,8 @@ def saturating_integers(values: Array, dtype: np.dtype[Any]) -> Array:
     source = np.asarray(values)
     whole = np.trunc(source.astype(np.float64, copy=False))
     inside = (whole > float(limits.min)) & (whole < float(limits.max))
-    edge = np.where(whole >= float(limits.max), limits.max, limits.min).astype(dtype)
+    # scalars of the dtype: NumPy 2.5 takes no Python integer beyond int64 here
+    edge = np.where(whole >= float(limits.max), dtype.type(limits.max), dtype.type(limits.min))
     unknown = 0
     if source.dtype == np.float64 or dtype.itemsize == 8:
         unknown = limits.min if dtype.kind == "i" else 1 << (dtype.itemsize * 8 - 1)

@@ -25,6 +25,8 @@ STRIDE = 160
 """Characters from one gap to the next: the texts of two items share nothing."""
 MOST_SPACES = 16
 """A continuation with more spaces than these is layout, not text."""
+FEWEST_CHARACTERS = 8
+"""A continuation of fewer different characters is the border of a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +98,8 @@ def _gaps(text: str, *, stride: int) -> list[int]:
 def _is_gap(text: str, gap: int) -> bool:
     after = text[gap : gap + CONTINUATION]
     begins = text[gap - 1].isspace() and not after[0].isspace()
-    return (
-        begins and text[gap - CONTEXT : gap].isascii() and after.isascii() and after.count(" ") <= MOST_SPACES
-    )
+    is_text = after.count(" ") <= MOST_SPACES and len(set(after)) >= FEWEST_CHARACTERS
+    return begins and is_text and text[gap - CONTEXT : gap].isascii() and after.isascii()
 
 
 def _dataset(rows: list[dict[str, object]]) -> DatasetDict:
