@@ -39,6 +39,11 @@ def test_a_section_runs_from_its_heading_to_the_next() -> None:
     ]
 
 
+def test_a_heading_that_a_topic_repeats_is_told_apart() -> None:
+    text = "A\n***\n\none\n\nB\n***\n\ntwo\n\nA\n***\n\nthree"
+    assert [section.name for section in cut({"t": text})] == ["t/A", "t/B", "t/A (2)"]
+
+
 def test_a_repeated_paragraph_is_kept_at_its_first_place_whatever_its_line_breaks() -> None:
     first, second = cut({"a": "A\n***\n\nsaid\ntwice", "b": "B\n***\n\nsaid twice\n\nonce"})
     assert first.text == "A\n***\n\nsaid\ntwice"

@@ -77,6 +77,12 @@ def test_items_are_the_same_every_time_and_others_under_another_seed(items: list
     assert [item.choices for item in other] != [item.choices for item in items]
 
 
+def test_the_border_of_a_table_is_no_choice() -> None:
+    table = "\n".join(f"word{number} beside\n+{'-' * 70}+" for number in range(40))
+    sections = [Section(name=str(number), text=f"{number} {table}") for number in range(5)]
+    assert {choice[:5] for item in make_items(sections) for choice in item.choices}.isdisjoint({"+----"})
+
+
 def test_a_section_without_room_for_a_gap_gives_no_item() -> None:
     short = [Section(name=str(number), text="word " * 20) for number in range(5)]
     assert make_items(short) == []
