@@ -126,7 +126,7 @@ class _Run:
                     return ended
             members = [one for one in self._members if one.name in self._state.begun[number]]
             stop = min(start + self._settings.width, self._settings.budget)
-            self._rounds.propose(members, start, stop)
+            self._rounds.propose(members, start, stop, then=self._begin_to_judge)
             self._judge((entry for entry in self._state.entries[start:stop] if entry.for_the_judge), "quick")
             if self._settings.depth == "full":
                 self._judge(self._select(number), "full")
@@ -181,6 +181,11 @@ class _Run:
         finally:
             for position in sorted(early):
                 self._record(position, early[position], depth)
+
+    def _begin_to_judge(self, entry: Entry) -> None:
+        """Judge while the next proposal is written; what comes of it is recorded in its turn."""
+        if entry.for_the_judge:
+            self._pool.begin(_task(entry, "quick"))
 
     def _record(self, position: int, judged: Judged, depth: Depth) -> None:
         event = self._store.append("judged", judged_body(position, judged), judged_cost(judged))

@@ -85,13 +85,22 @@ class JudgePool:
             worker.stop()
         self._workers.clear()
 
+    def begin(self, task: JudgeTask) -> None:
+        """Start on a task that the next call of `judge` will hold, where a process is free for it."""
+        if len(self._workers) < self._size:
+            self._workers.append(_Worker(self._factory))
+        free = next((worker for worker in self._workers if not worker.busy), None)
+        if free is not None:
+            free.submit(task, 1)
+
     def judge(self, tasks: Sequence[JudgeTask]) -> Iterator[tuple[JudgeTask, Judged]]:
         """Every task with its answer, in the order in which they finish.
 
         A task whose judge fails is given to a fresh one, once. If that fails too, the other tasks are still
         finished and yielded; then HarnessError is raised.
         """
-        waiting = deque((task, 1) for task in tasks)
+        begun = [worker.task for worker in self._workers if worker.busy]
+        waiting = deque((task, 1) for task in tasks if task not in begun)
         failures: list[str] = []
         while len(self._workers) < min(self._size, len(tasks)):
             self._workers.append(_Worker(self._factory))
@@ -142,6 +151,11 @@ class _Worker:
     @property
     def busy(self) -> bool:
         return self._task is not None
+
+    @property
+    def task(self) -> JudgeTask | None:
+        """What it is judging."""
+        return None if self._task is None else self._task[0]
 
     def submit(self, task: JudgeTask, attempt: int) -> None:
         self._task = (task, attempt)

@@ -40,8 +40,12 @@ class Rounds:
         self._state = state
         self._observe = observe
 
-    def propose(self, members: Sequence[Member], start: int, stop: int) -> None:
-        """Have the proposals from `start` to `stop`, but for those that are recorded already."""
+    def propose(
+        self, members: Sequence[Member], start: int, stop: int, *, then: Callable[[Entry], None]
+    ) -> None:
+        """Have the proposals from `start` to `stop`, but for those that are recorded already; each is handed
+        to `then` once it is recorded.
+        """
         turns = [
             turn for turn in self._turns(members, start, stop) if turn.position >= len(self._state.entries)
         ]
@@ -54,7 +58,9 @@ class Rounds:
             said = (text.encode() for _, text in proposal.conversation)
             event = self._store.append_with_source("proposed", body, proposal.source.encode(), said)
             self._state.apply(event, self._store)
-            self._observe(self._state, f"proposed {title(self._state.entries[turn.position])}")
+            entry = self._state.entries[turn.position]
+            self._observe(self._state, f"proposed {title(entry)}")
+            then(entry)
 
     def _turns(self, members: Sequence[Member], start: int, stop: int) -> list[_Turn]:
         """The whole round, as it was dealt when it began."""

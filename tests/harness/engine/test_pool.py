@@ -34,6 +34,17 @@ def test_every_task_is_answered_once_whatever_the_number_of_workers(workers: int
     assert answers[0].cpu_seconds == 0.25
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_begun_is_answered_once(workers: int) -> None:
+    with JudgePool(open_fake, workers=workers) as pool:
+        for _ in range(2):
+            wave = tasks("a", "wrong", "b", "c", "d")
+            for task in wave[:3]:
+                pool.begin(task)
+            answered = [task.position for task, _ in pool.judge(wave)]
+            assert sorted(answered) == [task.position for task in wave]
+
+
 def test_processes_stay_warm_between_waves(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with JudgePool(partial(open_counting, log), workers=1) as pool:
