@@ -27,8 +27,10 @@ REPLACING = frozenset({"set_", "resize_", "detach_"})
 for backward; the policy refuses the name, and central differences see a cut graph.
 """
 CAST = "_to_copy"
-INDEX = "index"
-"""With a mask of booleans, the number of elements that come back tells values."""
+VALUE_SHAPES = frozenset({"index", "nonzero", "repeat_interleave"})
+"""How many elements come back tells values: of an index by a mask, of `torch.where` of a condition alone, and of
+repeats that a tensor counts.
+"""
 
 
 def guarded(call: Callable[[], Result], *, casts: bool) -> Result:
@@ -49,8 +51,10 @@ def _forbidden(name: str, args: tuple[Any, ...], options: dict[str, Any], *, cas
     """Whether a definition must not call this operation, which is one of those above."""
     if name == CAST:
         return not casts and options.get("dtype") not in (None, args[0].dtype)
-    if name == INDEX:
+    if name == "index":
         return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+    if name == "repeat_interleave":
+        return len(args) == 1 or isinstance(args[1], torch.Tensor)
     return True
 
 
@@ -68,11 +72,11 @@ class _Refusing(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         if name in VALUE_READS:
             _stop("CON-VALUE-READ", "the definition reads a tensor's value; expected tensor operations only")
-        if name == INDEX and _forbidden(name, args, options, casts=self._casts):
+        if name in VALUE_SHAPES and _forbidden(name, args, options, casts=self._casts):
             _stop(
                 "CON-VALUE-READ",
-                "the definition picks elements by a mask, so that a shape depends on values; expected "
-                "torch.where, or a product with the mask",
+                f"{name} makes a shape that depends on values; expected torch.where with both choices, or a "
+                "product with the mask",
             )
         if name in REPLACING:
             _stop("CON-REFERENCE", f"the definition calls {name}; expected one differentiable graph")
@@ -111,7 +115,7 @@ class _Watch:
         self._libraries = [torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")]
         everything, ours = self._libraries
         everything.fallback(torch.library.fallthrough_kernel, "TESTING_ONLY_GenericMode")
-        for name in sorted(VALUE_READS | REPLACING | {CAST, INDEX}):
+        for name in sorted(VALUE_READS | VALUE_SHAPES | REPLACING | {CAST}):
             packet = getattr(torch.ops.aten, name)
             for overload in packet.overloads():
                 operation = getattr(packet, overload)

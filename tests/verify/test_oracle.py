@@ -66,7 +66,16 @@ def test_what_a_run_left_in_its_arguments_is_not_there_for_the_next() -> None:
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-@pytest.mark.parametrize("mask", ["v[v > 0.5].shape[0]", "v[:, v[0, :, 0, 0] > 0.5].shape[1]"])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "v[v > 0.5].shape[0]",
+        "v[:, v[0, :, 0, 0] > 0.5].shape[1]",
+        "torch.where(v > 0.5)[0].shape[0]",
+        "v[torch.where(v > 0.5)].shape[0]",
+        "torch.repeat_interleave(v, torch.arange(v.shape[1]), dim=1).shape[1]",
+    ],
+)
 def test_a_shape_that_depends_on_values_is_a_value_read(mask: str, gradients: bool) -> None:
     text = definition(f"    output = S[:, None] + torch.cumsum(v, dim=1) * {mask}\n")
     with pytest.raises(Refusal) as refused:
@@ -74,6 +83,15 @@ def test_a_shape_that_depends_on_values_is_a_value_read(mask: str, gradients: bo
     assert refused.value.rule == "CON-VALUE-READ"
 
 
-def test_elements_may_be_picked_by_whole_numbers() -> None:
-    text = definition("    output = S[:, None] + torch.cumsum(v[:, torch.arange(v.shape[1])], dim=1)\n")
-    assert torch.equal(evaluate(text)[0].isnan(), torch.zeros(2, 3, 1, 4, dtype=torch.bool))
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize(
+    "picked",
+    [
+        "v[:, torch.arange(v.shape[1])]",
+        "torch.repeat_interleave(v, 1, dim=2)",
+        "torch.where(v > 0.5, v, 0.0)",
+    ],
+)
+def test_shapes_that_depend_on_shapes_alone_are_answered(picked: str, gradients: bool) -> None:
+    text = definition(f"    output = S[:, None] + torch.cumsum({picked}, dim=1)\n")
+    assert evaluate(text, gradients=gradients)[0].shape == (2, 3, 1, 4)
