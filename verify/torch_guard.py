@@ -28,8 +28,8 @@ for backward; the policy refuses the name, and central differences see a cut gra
 """
 CAST = "_to_copy"
 VALUE_SHAPES = frozenset({"index", "nonzero", "repeat_interleave"})
-"""How many elements come back tells values: of an index by a mask, of `torch.where` of a condition alone, and of
-repeats that a tensor counts.
+"""How many elements come back tells values: of an index by a mask, of `torch.where` of a condition alone,
+and of repeats that a tensor counts.
 """
 
 
