@@ -36,7 +36,7 @@ def format_source(text: str) -> str:
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     formatted = _settled(text)
-    if ast.dump(_tree(formatted)) != ast.dump(_tree(text)):
+    if formatted != text and ast.dump(_tree(formatted)) != ast.dump(_tree(text)):
         raise ValueError("a layout that cannot be settled without changing the program; write it more simply")
     return formatted
 

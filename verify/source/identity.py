@@ -8,6 +8,7 @@ import ast
 import base64
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from verify.source.outline import Outline
 
@@ -25,6 +26,7 @@ def short_id(digest: str) -> str:
     return base64.b32encode(bytes.fromhex(digest[:10])).decode().lower()
 
 
+@lru_cache(maxsize=256)  # who proposes a text asks whether it is known, and who records it asks for its name
 def fingerprint(source: str) -> str:
     """A hash (hex) that stays the same when local names, helper names, comments, docstrings, annotations or
     TUNING change.

@@ -5,6 +5,7 @@ change.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import libcst as cst
 
@@ -27,7 +28,7 @@ def assemble(skeleton: Skeleton, genome: Genome) -> str:
         subjects[functions[0]] = genome.descriptions()[slot]
     if genome.edit is not None:
         written[genome.edit.function] = genome.edit.body
-    module = cst.parse_module(skeleton.source)
+    module = _parsed(skeleton.source)
     rewriter = _Bodies(written=written, subjects=subjects)
     changed = module.visit(rewriter)
     missing = sorted(set(written) - rewriter.seen)
@@ -36,6 +37,11 @@ def assemble(skeleton: Skeleton, genome: Genome) -> str:
             f"{skeleton.name}: expected the top-level functions {missing}, found none of that name"
         )
     return format_source(_with_summary(changed, genome.descriptions()).code)
+
+
+@lru_cache(maxsize=64)  # trees are immutable, and a run has few skeletons
+def _parsed(source: str) -> cst.Module:
+    return cst.parse_module(source)
 
 
 class _Bodies(cst.CSTTransformer):
