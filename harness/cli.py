@@ -6,7 +6,6 @@ check, 130 interrupted.
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -105,7 +104,7 @@ def design(
         DepthChoice, typer.Option(help="quick screens only; full also admits.")
     ] = DepthChoice.full,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Judge processes (default: 2, or fewer cores).")
+        int | None, typer.Option(min=1, help="Judges (default: one a core, if memory allows).")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document instead of tables.")
@@ -155,7 +154,7 @@ def design(
         out=out,
         runs=runs,
         depth=depth.value,
-        workers=workers or min(2, os.cpu_count() or 1),
+        workers=workers,
         as_json=as_json,
         output=output,
         objective=objective.value,

@@ -13,6 +13,7 @@ from harness.commands.design_request import DesignRequest
 from harness.commands.documents import check_output, write_output
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
+from harness.engine.machine import judge_processes
 from harness.engine.pool import JudgeFactory
 from harness.engine.settings import Settings
 from harness.engine.skeletons import load_skeletons
@@ -44,7 +45,8 @@ def run(
             f"{request.family}: expected at least one skeleton, got none. Choose another --family."
         )
     check_output(request.output)
-    objective = open_objective(request.objective, runs=request.runs, workers=request.workers)
+    workers = request.workers or judge_processes()
+    objective = open_objective(request.objective, runs=request.runs, workers=workers)
     with open_members(request.agents, request.runs) as members, progress(stderr) as observe:
         task = Task(skeletons=skeletons, seed=request.seed)
         settings = Settings.of(
@@ -67,7 +69,7 @@ def run(
             out=request.out,
             runs=request.runs,
             judges=judges,
-            workers=request.workers,
+            workers=workers,
             observe=observe,
             seconds=request.seconds,
         )

@@ -12,7 +12,9 @@ from harness.objectives.opening import DEFAULT
 
 @dataclass(frozen=True, kw_only=True)
 class DesignRequest:
-    """What the command line asked for. `tokens`, `usd` and `seconds` are limits, None for none."""
+    """What the command line asked for. `tokens`, `usd` and `seconds` are limits, None for none; `workers` is
+    None for as many judges as the machine takes that goes on with the run.
+    """
 
     family: str
     budget: int
@@ -21,7 +23,7 @@ class DesignRequest:
     out: Path
     runs: Path
     depth: Depth
-    workers: int
+    workers: int | None
     as_json: bool
     output: Path | None
     agents: tuple[AgentRequest, ...] = (AgentRequest(),)
