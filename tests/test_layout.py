@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("templates", "verify", "harness")  # each may import itself and those to its left
+LAYERS = (("memory",), ("interpreter",), ("compiler", "counting", "selftest"), ("host",), ("bench",))
+"""The parts of `verify.triton_cpu`: each may import itself and those before its group."""
 HEAVY = ("torch", "triton", "numpy")
 
 MAX_LINES = 500
@@ -54,6 +56,18 @@ def wrong_directions(path: Path) -> list[str]:
     return [f"{named(path)}:{line} imports {name}" for line, name in imported_roots(path) if name in beyond]
 
 
+def parts_imported(path: Path) -> set[str]:
+    """The folders of `verify.triton_cpu` that a file imports from."""
+    base = "verify.triton_cpu"
+    modules = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ImportFrom) and node.module == base:
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{base}."):
+            modules.add((node.module or "").removeprefix(f"{base}.").split(".")[0])
+    return modules
+
+
 def long_functions(path: Path) -> Iterator[str]:
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -71,6 +85,18 @@ def run_python(program: str) -> subprocess.CompletedProcess[str]:
 def test_imports_point_from_harness_to_verify_to_templates() -> None:
     assert SOURCES
     assert [wrong for path in SOURCES for wrong in wrong_directions(path)] == []
+
+
+def test_the_parts_of_the_layer_under_the_judge_import_one_way() -> None:
+    wrong = []
+    for place, group in enumerate(LAYERS):
+        for name in group:
+            beyond = {part for later in LAYERS[place:] for part in later} - {name}
+            for path in sorted((ROOT / "verify/triton_cpu" / name).rglob("*.py")):
+                wrong += [f"{named(path)} imports {part}" for part in parts_imported(path) & beyond]
+    assert wrong == []
+    folders = {path.parent.name for path in (ROOT / "verify/triton_cpu").glob("*/__init__.py")}
+    assert folders == {name for group in LAYERS for name in group}
 
 
 def test_templates_import_only_what_the_contract_allows() -> None:

@@ -379,7 +379,7 @@ app.command()(roofline)
 @guarded
 def selftest() -> None:
     """Does the interpreter compute what a device computes, under the Triton that is installed?"""
-    from verify.triton_cpu import selftest as known
+    from verify.triton_cpu.selftest import runner as known
     from verify.triton_cpu.version import VERSION
 
     failures = known.run()

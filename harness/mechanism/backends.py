@@ -22,8 +22,8 @@ from verify.plan.signatures import kernel_signatures
 from verify.plan.tracer import trace
 from verify.source.contract import TensorSpec
 from verify.source.static import Mechanism, blank_out
-from verify.triton_cpu.launch import WorkLimits
-from verify.triton_cpu.memory import MemoryEvent
+from verify.triton_cpu.interpreter.launch import WorkLimits
+from verify.triton_cpu.memory.arena import MemoryEvent
 
 MAX_PLANS = 512
 POISON = 0xFF  # NaN in every float format, so a read of unwritten memory does not pass for a number

@@ -11,11 +11,11 @@ from verify.plan.signatures import kernel_signatures
 from verify.plan.tracer import trace
 from verify.roofline.shapes import shape_case
 from verify.source.static import Mechanism, blank_out, check_static
-from verify.triton_cpu import counting
-from verify.triton_cpu.counting import CountedLaunch, count_launch
-from verify.triton_cpu.counts import Counts, LaunchCounts
-from verify.triton_cpu.launch import load_kernels
-from verify.triton_cpu.storages import Storage, Storages, TensorView
+from verify.triton_cpu.counting import counter
+from verify.triton_cpu.counting.counter import CountedLaunch, count_launch
+from verify.triton_cpu.counting.counts import Counts, LaunchCounts
+from verify.triton_cpu.counting.storages import Storage, Storages, TensorView
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def launches_of(mechanism: Mechanism, shape: str, dtype: str) -> list[CountedLau
     ]
 
 
-def _argument(value: Argument, memory: list[Storage]) -> counting.Argument:
+def _argument(value: Argument, memory: list[Storage]) -> counter.Argument:
     if isinstance(value, TensorRef):
         return TensorView(
             storage=memory[value.buffer],

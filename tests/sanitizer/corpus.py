@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from verify.triton_cpu.launch import (
+from verify.triton_cpu.interpreter.launch import (
     Argument,
     Counters,
     Order,
@@ -32,7 +32,7 @@ from verify.triton_cpu.launch import (
     load_kernels,
     run_launch,
 )
-from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
+from verify.triton_cpu.memory.arena import Arena, Buffer, MemoryEvent
 
 FOLDER = Path(__file__).parent
 DEFECTS = {path.stem: path for path in sorted((FOLDER / "defects").glob("[!_]*.py"))}

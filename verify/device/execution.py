@@ -18,7 +18,7 @@ import torch
 
 from verify.device.runner import bind, tensor_at
 from verify.plan.format import Launch, Plan, Step, TensorRef
-from verify.triton_cpu.launch import Counters, KernelCounters
+from verify.triton_cpu.interpreter.launch import Counters, KernelCounters
 
 GUARD_BYTES = 4096
 ALIGNMENT = 512

@@ -13,7 +13,7 @@ from triton.errors import TritonError
 
 from verify.device.facts import slug_of
 from verify.sandbox.wire import Refusal
-from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 FLUSH_BYTES = 256 << 20
 """Written between batches: more than any L2 cache that facts.py knows."""

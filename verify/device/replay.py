@@ -10,7 +10,7 @@ import torch
 from verify.device.runner import DevicePlanRunner
 from verify.plan.format import Plan
 from verify.source.static import blank_out
-from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 
 def main(folder: str) -> None:

@@ -16,7 +16,7 @@ import triton.language as tl
 
 from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
 from verify.source.static import Mechanism, blank_out
-from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 
 @dataclass(frozen=True, kw_only=True)

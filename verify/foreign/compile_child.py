@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from verify.foreign.spec import BrokenSpec, Spec
-from verify.triton_cpu.report import CompileReport
-from verify.triton_cpu.report_store import ReportStore
-from verify.triton_cpu.targets import Target
+from verify.triton_cpu.compiler.report import CompileReport
+from verify.triton_cpu.compiler.report_store import ReportStore
+from verify.triton_cpu.compiler.targets import Target
 
 
 def main() -> None:
@@ -111,8 +111,8 @@ def _compile(
     say: Any,
     configurations: Callable[[Any], int],
 ) -> list[CompileReport]:
-    from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
-    from verify.triton_cpu.recorded import compile_recorded
+    from verify.triton_cpu.compiler.fitting import SPILL_LIMIT_BYTES
+    from verify.triton_cpu.compiler.recorded import compile_recorded
 
     def answered(report: CompileReport) -> None:
         state = "does not compile" if report.error else "does not fit" if report.exceeded else "compiled"

@@ -17,12 +17,12 @@ from verify.foreign.hosting import configurations
 from verify.foreign.library import Refused, record
 from verify.foreign.notes import Note
 from verify.foreign.spec import Case, Spec
-from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
+from verify.triton_cpu.compiler.fitting import SPILL_LIMIT_BYTES
+from verify.triton_cpu.compiler.recorded import compile_recorded
+from verify.triton_cpu.compiler.report import CompileReport
+from verify.triton_cpu.compiler.report_store import ReportStore
+from verify.triton_cpu.compiler.targets import Target
 from verify.triton_cpu.host import Recorded
-from verify.triton_cpu.recorded import compile_recorded
-from verify.triton_cpu.report import CompileReport
-from verify.triton_cpu.report_store import ReportStore
-from verify.triton_cpu.targets import Target
 
 Alive = Callable[[], None]
 _RECORDED: dict[tuple[str, str, str], list[Recorded]] = {}

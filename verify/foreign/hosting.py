@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from verify.triton_cpu.host import Host, Options, attach
 from verify.triton_cpu.host.tuning import Policy
-from verify.triton_cpu.launch import WorkLimits
+from verify.triton_cpu.interpreter.launch import WorkLimits
 from verify.triton_cpu.private import Autotuner
 
 

@@ -12,7 +12,7 @@ from verify.foreign.draws import draw_tensors
 from verify.foreign.properties import Question, ask, questions
 from verify.foreign.reference import check_gradients, known
 from verify.foreign.spec import Case, Depth, Spec
-from verify.triton_cpu.targets import TARGETS, Target
+from verify.triton_cpu.compiler.targets import TARGETS, Target
 
 Kind = Literal["reference", "case", "order", "tuning", "property", "compile", "throughput"]
 

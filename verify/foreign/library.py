@@ -18,9 +18,9 @@ from verify.foreign.reference import outputs_of
 from verify.foreign.spec import INTEGER_DOMAINS, BrokenSpec, Case, Spec, shape_of
 from verify.judge.inputs import Tensor
 from verify.judge.random import Stream
+from verify.triton_cpu.counting.storages import lazy_zeros
 from verify.triton_cpu.host.tuning import Policy
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded
-from verify.triton_cpu.storages import lazy_zeros
+from verify.triton_cpu.interpreter.launch import KernelError, WorkLimitExceeded
 
 
 class Refused(Exception):

@@ -19,12 +19,12 @@ from verify.foreign.notes import Note
 from verify.foreign.spec import Case, Spec
 from verify.foreign.timing import time_case
 from verify.roofline.bounds import LABEL, LaunchBound, bounds_of, total_seconds
-from verify.triton_cpu.compile import CompilePointer
-from verify.triton_cpu.counting import CountedLaunch, count_launches
+from verify.triton_cpu.compiler.compile import CompilePointer
+from verify.triton_cpu.counting.counter import CountedLaunch, count_launches
+from verify.triton_cpu.counting.storages import Storages, TensorView
 from verify.triton_cpu.host import Recorded
 from verify.triton_cpu.host.shadows import bytes_of
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded
-from verify.triton_cpu.storages import Storages, TensorView
+from verify.triton_cpu.interpreter.launch import KernelError, WorkLimitExceeded
 
 CHARTED = "sm_90"
 """The target whose launches are listed one by one."""

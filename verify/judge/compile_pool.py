@@ -17,9 +17,9 @@ from typing import Any, Literal
 from verify.plan.specialise import Specialisation
 from verify.sandbox.client import Limits, RemoteRefusal, Server, Worker, WorkerFailure
 from verify.sandbox.worker import printable
-from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES, advised
-from verify.triton_cpu.report import CompileReport, ReportError, census_from_json
-from verify.triton_cpu.targets import Target
+from verify.triton_cpu.compiler.fitting import SPILL_LIMIT_BYTES, advised
+from verify.triton_cpu.compiler.report import CompileReport, ReportError, census_from_json
+from verify.triton_cpu.compiler.targets import Target
 
 _CODE_BYTES = 8 << 20
 _PROBLEM_CHARACTERS = 400

@@ -20,9 +20,9 @@ from verify.judge.session import Session
 from verify.plan.specialise import Specialised, specialise
 from verify.sandbox.client import Limits, Server
 from verify.source.contract import Spec
-from verify.triton_cpu.fitting import SPILL_LIMIT_BYTES
-from verify.triton_cpu.report import CompileReport
-from verify.triton_cpu.targets import TARGETS, Limit, Target
+from verify.triton_cpu.compiler.fitting import SPILL_LIMIT_BYTES
+from verify.triton_cpu.compiler.report import CompileReport
+from verify.triton_cpu.compiler.targets import TARGETS, Limit, Target
 
 COMPILE_SECONDS = 240.0
 """Wall seconds for the kernels of one job together, and as many for other configurations of them."""

@@ -18,7 +18,7 @@ from verify.dtypes import FORMATS, narrow, widen
 from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
 from verify.plan.request import Layout
 from verify.seeds import derive
-from verify.triton_cpu.launch import (
+from verify.triton_cpu.interpreter.launch import (
     Counters,
     Order,
     PointerArg,
@@ -27,7 +27,7 @@ from verify.triton_cpu.launch import (
     load_kernels,
     run_launch,
 )
-from verify.triton_cpu.memory import Arena, Buffer, MemoryEvent
+from verify.triton_cpu.memory.arena import Arena, Buffer, MemoryEvent
 
 Array = npt.NDArray[np.generic]
 

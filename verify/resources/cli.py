@@ -61,7 +61,7 @@ def compile_mechanisms(
     from verify.resources.command import Request, compile_files
     from verify.resources.libraries import compile_foreign, is_foreign
     from verify.resources.table import document_lines, without_seconds
-    from verify.triton_cpu.report_store import ReportStore
+    from verify.triton_cpu.compiler.report_store import ReportStore
 
     if dtype not in ("bfloat16", "float16", "float32"):
         raise Stop(USAGE, f"--dtype: expected bfloat16, float16 or float32, got {dtype}.")

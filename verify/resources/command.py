@@ -23,9 +23,9 @@ from verify.judge.verdict import FULL_ISOLATION, installed_triton
 from verify.plan.specialise import Specialisation, Specialised
 from verify.sandbox.client import Server
 from verify.source.static import check_static
-from verify.triton_cpu.report import CompileReport, ReportError
-from verify.triton_cpu.report_store import ReportStore, compiler_digest
-from verify.triton_cpu.targets import Target
+from verify.triton_cpu.compiler.report import CompileReport, ReportError
+from verify.triton_cpu.compiler.report_store import ReportStore, compiler_digest
+from verify.triton_cpu.compiler.targets import Target
 
 WORKERS = 2
 

@@ -28,9 +28,9 @@ from verify.foreign.process import library_environment
 from verify.judge.cache import judge_digest
 from verify.judge.compiling import report_findings
 from verify.judge.verdict import installed_triton
-from verify.triton_cpu.report import CompileReport, ReportError
-from verify.triton_cpu.report_store import ReportStore
-from verify.triton_cpu.targets import Target
+from verify.triton_cpu.compiler.report import CompileReport, ReportError
+from verify.triton_cpu.compiler.report_store import ReportStore
+from verify.triton_cpu.compiler.targets import Target
 
 SPEC_SECONDS = 600.0
 """Wall seconds without a word from a spec's process, after which it is ended."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from verify.findings import Finding
-from verify.triton_cpu.census import GROUPS
+from verify.triton_cpu.compiler.census import GROUPS
 
 _WIDTH = 170
 _COLUMNS = (

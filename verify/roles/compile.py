@@ -11,9 +11,9 @@ from verify.plan.format import DtypeName
 from verify.plan.specialise import Pointer, Specialisation, Value
 from verify.source.static import blank_out
 from verify.triton_cpu import private
-from verify.triton_cpu.compile import CompileArgument, CompilePointer, compile_code
-from verify.triton_cpu.launch import load_kernels
-from verify.triton_cpu.resources import disassembled_census
+from verify.triton_cpu.compiler.compile import CompileArgument, CompilePointer, compile_code
+from verify.triton_cpu.compiler.resources import disassembled_census
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 
 class Handler:

@@ -15,9 +15,16 @@ from verify.plan.executor import convert
 from verify.plan.format import Argument, Copy, DtypeName, Fill, Launch, Plan, Step, TensorRef
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
-from verify.triton_cpu import counting, selftest
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits, language, load_kernels
-from verify.triton_cpu.storages import Storage, Storages, TensorView
+from verify.triton_cpu.counting import counter
+from verify.triton_cpu.counting.storages import Storage, Storages, TensorView
+from verify.triton_cpu.interpreter.launch import (
+    KernelError,
+    WorkLimitExceeded,
+    WorkLimits,
+    language,
+    load_kernels,
+)
+from verify.triton_cpu.selftest import runner
 
 RESIDENT_BYTES = 4 << 30
 """Memory that sampled programs may really use."""
@@ -73,13 +80,13 @@ class Handler:
         if step.programs > LARGEST_GRID:
             message = f"{step.kernel}: expected at most {LARGEST_GRID} programs, got {step.programs}"
             raise Refusal("NUM-WORK-LIMIT", message, step.line)
-        launch = counting.CountedLaunch(
+        launch = counter.CountedLaunch(
             kernel=self._kernels[step.kernel],
             arguments={name: self._argument(value) for name, value in step.arguments},
             grid=step.grid,
         )
         try:
-            counted = counting.count_launch(
+            counted = counter.count_launch(
                 launch, programs=programs, seed=seed, limits=LIMITS, between=self._check_memory
             )
         except WorkLimitExceeded as error:
@@ -88,7 +95,7 @@ class Handler:
             raise Refusal("NUM-KERNEL-ERROR", f"{error.kernel}: {error.message}", error.line) from None
         return counted.to_json()
 
-    def _argument(self, value: Argument) -> counting.Argument:
+    def _argument(self, value: Argument) -> counter.Argument:
         if isinstance(value, TensorRef):
             return self._view(value)
         return value.name if isinstance(value, DtypeName) else value
@@ -131,7 +138,7 @@ def open(source: bytes) -> Handler:
 def _ready() -> None:
     """As role `execute`: refuse to serve where a known answer is wrong."""
     language()
-    failures = selftest.run()
+    failures = runner.run()
     if failures:
         raise RuntimeError("the interpreter fails its known-answer tests: " + "; ".join(failures))
 

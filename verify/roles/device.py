@@ -17,7 +17,7 @@ from verify.device.execution import DeviceExecutor
 from verify.device.hardware import describe, faults, probe
 from verify.plan.format import Plan
 from verify.source.static import blank_out
-from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 DEVICE = "cuda:0"
 

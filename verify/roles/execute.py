@@ -13,8 +13,8 @@ from verify.plan.format import Plan
 from verify.plan.request import Layout
 from verify.sandbox.wire import Refusal
 from verify.source.static import blank_out
-from verify.triton_cpu import selftest
-from verify.triton_cpu.launch import KernelError, WorkLimitExceeded, WorkLimits, language
+from verify.triton_cpu.interpreter.launch import KernelError, WorkLimitExceeded, WorkLimits, language
+from verify.triton_cpu.selftest import runner
 
 LIMITS = WorkLimits(launches=1024, programs=1 << 16, loop_steps=1 << 17)
 """For one compared run; the dearest honest one (attention in both directions over 4,300 tokens, 55,000 steps)
@@ -77,7 +77,7 @@ def open(source: bytes) -> Handler:
 def _ready() -> None:
     """Build the language layer once, in the warm server, and refuse to serve if a known answer is wrong."""
     language()
-    failures = selftest.run()
+    failures = runner.run()
     if failures:
         raise RuntimeError("the interpreter fails its known-answer tests: " + "; ".join(failures))
 

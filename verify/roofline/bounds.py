@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from verify.device.sheets import DeviceSheet
-from verify.triton_cpu.counts import SECTOR_BYTES, Counts, LaunchCounts
+from verify.triton_cpu.counting.counts import SECTOR_BYTES, Counts, LaunchCounts
 
 PIPES = ("tensor", "fp32", "special", "L2", "DRAM")
 LABEL = "predicted lower bound: a model, not a measurement; not calibrated"

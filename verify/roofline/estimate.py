@@ -35,7 +35,7 @@ from verify.sandbox.client import Limits, RemoteRefusal, Role, Server, Worker, W
 from verify.seeds import derive
 from verify.source.contract import Spec
 from verify.source.static import Mechanism, check_static
-from verify.triton_cpu.counts import SECTOR_BYTES, Counts, LaunchCounts
+from verify.triton_cpu.counting.counts import SECTOR_BYTES, Counts, LaunchCounts
 
 ROLES: Mapping[str, Role] = {
     "trace": Role(module="verify.roles.trace"),

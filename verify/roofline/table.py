@@ -11,7 +11,7 @@ from rich.table import Table
 
 from verify.device.sheets import DeviceSheet
 from verify.roofline.bounds import LABEL, PIPES, LaunchBound, total_seconds
-from verify.triton_cpu.counts import SECTOR_BYTES
+from verify.triton_cpu.counting.counts import SECTOR_BYTES
 
 _COLUMNS = ("step", "programs", "dot", "fp32", "special", "L2 MB", "DRAM MB", "FLOP/B")
 _WIDTH = 160

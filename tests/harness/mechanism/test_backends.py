@@ -14,7 +14,7 @@ from tests.verify.device.on_cpu import OnCpu
 from verify.device.runner import DevicePlanRunner, carried
 from verify.plan.format import BufferDecl, Copy, Fill, Plan, TensorRef
 from verify.source.static import blank_out
-from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 
 def ref(buffer: int, *shape: int, dtype: str = "float32", offset: int = 0) -> TensorRef:

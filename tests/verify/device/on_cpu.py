@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from verify.triton_cpu.launch import Counters, KernelError, PointerArg, WorkLimits, run_launch
-from verify.triton_cpu.memory import Arena
+from verify.triton_cpu.interpreter.launch import Counters, KernelError, PointerArg, WorkLimits, run_launch
+from verify.triton_cpu.memory.arena import Arena
 
 
 class OnCpu:

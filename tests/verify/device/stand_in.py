@@ -9,7 +9,7 @@ from tests.verify.device.on_cpu import OnCpu
 from verify.device.timed import KernelForm, Sets, TimedHandler
 from verify.plan.format import Plan
 from verify.roles.device import Handler, kernels_of
-from verify.triton_cpu.launch import language
+from verify.triton_cpu.interpreter.launch import language
 
 DESCRIBED = {
     "name": "Stand-in",

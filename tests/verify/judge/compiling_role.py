@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verify.triton_cpu.report import CompileReport
+from verify.triton_cpu.compiler.report import CompileReport
 
 
 class Handler:

@@ -12,8 +12,8 @@ from verify.judge.compile_pool import Answer, CompilePool, Failure, Unit
 from verify.judge.compiling import Job, Shape, check_answer
 from verify.plan.specialise import Specialisation, Specialised
 from verify.sandbox.client import Limits, Role, Server
-from verify.triton_cpu.report import CompileReport
-from verify.triton_cpu.targets import Target
+from verify.triton_cpu.compiler.report import CompileReport
+from verify.triton_cpu.compiler.targets import Target
 
 ROLES = {"compile": Role(module="tests.verify.judge.compiling_role", profile="compile")}
 LIMITS = Limits(memory_bytes=1 << 30, seconds=1.5)

@@ -10,7 +10,7 @@ import pytest
 from verify.judge.runs import EVENT_RULES, EXPECTED, memory_findings
 from verify.judge.session import Executed
 from verify.rules import RULES
-from verify.triton_cpu.events import EventKind, MemoryEvent, severity_of
+from verify.triton_cpu.memory.events import EventKind, MemoryEvent, severity_of
 
 KINDS: tuple[EventKind, ...] = get_args(EventKind)
 

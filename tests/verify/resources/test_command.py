@@ -14,8 +14,8 @@ from verify.plan.specialise import Specialisation, Specialised
 from verify.resources.command import Compiled, Request, compile_files, unit_key
 from verify.resources.table import document_lines
 from verify.sandbox.client import Server
-from verify.triton_cpu.report import Advice, CompileReport
-from verify.triton_cpu.report_store import ReportStore
+from verify.triton_cpu.compiler.report import Advice, CompileReport
+from verify.triton_cpu.compiler.report_store import ReportStore
 
 REQUEST = Request(
     targets=("sm_90",), shapes=(Shape(dtype="bfloat16", head=64),), census=True, require_isolation=True

@@ -14,8 +14,8 @@ from verify.resources import libraries as module
 from verify.resources.cli import _files
 from verify.resources.libraries import ForeignCompiled, compile_foreign, is_foreign
 from verify.resources.table import document_lines
-from verify.triton_cpu.report import Advice, CompileReport
-from verify.triton_cpu.report_store import ReportStore
+from verify.triton_cpu.compiler.report import Advice, CompileReport
+from verify.triton_cpu.compiler.report_store import ReportStore
 
 SPEC = Path(__file__).parents[1] / "foreign" / "specs" / "decayed_sum.py"
 TARGETS = ("sm_90",)

@@ -11,7 +11,7 @@ from verify.device.facts import facts_of
 from verify.device.sheets import SHEETS
 from verify.judge.verdict import TARGETS
 from verify.roofline.bounds import PIPES, bound_of, bounds_of, total_seconds
-from verify.triton_cpu.counts import Counts, LaunchCounts, ProgramCounts
+from verify.triton_cpu.counting.counts import Counts, LaunchCounts, ProgramCounts
 
 H100 = SHEETS["sm_90"]
 CLOCK = 1.98e9

@@ -13,7 +13,7 @@ from tests.verify.roofline.test_bounds import launch
 from verify.device.sheets import SHEETS
 from verify.roofline.bounds import LaunchBound, bound_of
 from verify.roofline.chart import figure_of, write_chart
-from verify.triton_cpu.counts import Counts
+from verify.triton_cpu.counting.counts import Counts
 
 Text = pytest.importorskip("matplotlib.text").Text
 

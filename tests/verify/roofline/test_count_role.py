@@ -12,8 +12,8 @@ from verify.roles import count
 from verify.roles.count import Handler
 from verify.roofline.estimate import address_space, moved
 from verify.sandbox.wire import Refusal
-from verify.triton_cpu.counts import LaunchCounts
-from verify.triton_cpu.launch import WorkLimits
+from verify.triton_cpu.counting.counts import LaunchCounts
+from verify.triton_cpu.interpreter.launch import WorkLimits
 
 SOURCE = """
 import triton

@@ -12,9 +12,9 @@ import pytest
 import triton
 
 from verify.triton_cpu import private
-from verify.triton_cpu.builder import _ATOMICS, Builder
-from verify.triton_cpu.handles import FORMATS
-from verify.triton_cpu.launch import load_kernels
+from verify.triton_cpu.interpreter.builder import _ATOMICS, Builder
+from verify.triton_cpu.interpreter.handles import FORMATS
+from verify.triton_cpu.interpreter.launch import load_kernels
 
 ROOT = Path(__file__).resolve().parents[3]
 LANGUAGE = Path(triton.__file__).parent / "language"

@@ -22,7 +22,7 @@ from unittest import mock
 
 import numpy as np
 
-from verify.triton_cpu import known_answer, private
+from verify.triton_cpu import private
 from verify.triton_cpu.bench.tape import (
     ArgumentValue,
     Bytes,
@@ -33,11 +33,12 @@ from verify.triton_cpu.bench.tape import (
     TapeWriter,
     TensorArg,
 )
-from verify.triton_cpu.handles import FORMATS, TYPES
-from verify.triton_cpu.launch import KernelError, PointerArg, load_kernels, run_launch
+from verify.triton_cpu.interpreter.handles import FORMATS, TYPES
+from verify.triton_cpu.interpreter.launch import KernelError, PointerArg, load_kernels, run_launch
 from verify.triton_cpu.private import JITFunction
-from verify.triton_cpu.selftest import CHECKS
-from verify.triton_cpu.selftest_kernels import SOURCE
+from verify.triton_cpu.selftest import known_answer
+from verify.triton_cpu.selftest.kernels import SOURCE
+from verify.triton_cpu.selftest.runner import CHECKS
 
 OURS_ALONE = {"memory events", "work limits", "restored", "programs together", "float8 arithmetic"}
 _HEADER = "import triton\nimport triton.language as tl\n"

@@ -23,10 +23,10 @@ from verify.triton_cpu.bench.tape import (
     TapeWriter,
     TensorArg,
 )
-from verify.triton_cpu.compile import CompilePointer
-from verify.triton_cpu.handles import TYPES
+from verify.triton_cpu.compiler.compile import CompilePointer
 from verify.triton_cpu.host import Host, Options, Recording, TensorFacts, attach
 from verify.triton_cpu.host.shadows import bytes_of
+from verify.triton_cpu.interpreter.handles import TYPES
 from verify.triton_cpu.packages import kernel_module
 from verify.triton_cpu.private import JITFunction
 

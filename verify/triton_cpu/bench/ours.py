@@ -31,8 +31,15 @@ from verify.triton_cpu.bench.tape import (
     TapeLaunch,
     TensorArg,
 )
-from verify.triton_cpu.launch import Counters, PointerArg, WorkLimits, language, load_kernels, run_launch
-from verify.triton_cpu.memory import Arena, Buffer
+from verify.triton_cpu.interpreter.launch import (
+    Counters,
+    PointerArg,
+    WorkLimits,
+    language,
+    load_kernels,
+    run_launch,
+)
+from verify.triton_cpu.memory.arena import Arena, Buffer
 from verify.triton_cpu.packages import kernel_module
 from verify.triton_cpu.private import JITFunction
 

@@ -23,8 +23,8 @@ from verify.triton_cpu.bench.tape import (
     TapeWriter,
     TensorArg,
 )
-from verify.triton_cpu.launch import Counters, WorkLimits
-from verify.triton_cpu.memory import Arena, Buffer
+from verify.triton_cpu.interpreter.launch import Counters, WorkLimits
+from verify.triton_cpu.memory.arena import Arena, Buffer
 
 POISON = 0xFF
 SEED = 1

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from verify.triton_cpu import private
-from verify.triton_cpu.handles import FORMATS, Handle
-from verify.triton_cpu.launch import Argument, Prepared, language
-from verify.triton_cpu.numerics import round_bfloat16
+from verify.triton_cpu.interpreter.handles import FORMATS, Handle
+from verify.triton_cpu.interpreter.launch import Argument, Prepared, language
+from verify.triton_cpu.interpreter.numerics import round_bfloat16
 from verify.triton_cpu.private import core, tl
 
 Place = Callable[[str, torch.Tensor], tuple[Any, int]]

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 import torch
 
+from verify.triton_cpu.compiler.targets import FACTS
 from verify.triton_cpu.private import GPUTarget
-from verify.triton_cpu.targets import FACTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ A100 = Device(
 def _refuse(what: str) -> NoReturn:
     raise RuntimeError(
         f"expected no {what}: kernels run in an interpreter here, there is no device. "
-        "Give the autotuner a policy instead, and compile with verify.triton_cpu.compile."
+        "Give the autotuner a policy instead, and compile with verify.triton_cpu.compiler.compile."
     )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from verify.triton_cpu.accesses import Memory
-from verify.triton_cpu.buffers import Array, Buffer
 from verify.triton_cpu.host.shadows import LARGEST, Shadow, Shadows, bytes_of, covered, is_dense
+from verify.triton_cpu.memory.accesses import Memory
+from verify.triton_cpu.memory.buffers import Array, Buffer
 
 _NOTHING: Array = np.empty(0, np.bool_)
 

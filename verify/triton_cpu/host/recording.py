@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from verify.triton_cpu import private
-from verify.triton_cpu.compile import CompilePointer
+from verify.triton_cpu.compiler.compile import CompilePointer
 from verify.triton_cpu.private import JITFunction
 
 _DEFAULT_WARPS, _DEFAULT_STAGES = 4, 3

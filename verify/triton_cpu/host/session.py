@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from verify.errors import InfrastructureError
-from verify.triton_cpu import private, selftest
+from verify.triton_cpu import private
 from verify.triton_cpu.host.binding import arguments
 from verify.triton_cpu.host.cuda import cuda_answered
 from verify.triton_cpu.host.device import H100, Device, Driver
@@ -22,7 +22,7 @@ from verify.triton_cpu.host.recording import Recording
 from verify.triton_cpu.host.shadows import Shadows
 from verify.triton_cpu.host.tracking import TorchRead, Tracker
 from verify.triton_cpu.host.tuning import Policy, Tuner, tolerant_init
-from verify.triton_cpu.launch import (
+from verify.triton_cpu.interpreter.launch import (
     Counters,
     KernelError,
     Order,
@@ -30,8 +30,9 @@ from verify.triton_cpu.launch import (
     WorkLimits,
     run_launch,
 )
-from verify.triton_cpu.memory import MemoryEvent
+from verify.triton_cpu.memory.arena import MemoryEvent
 from verify.triton_cpu.private import Autotuner, JITFunction
+from verify.triton_cpu.selftest import runner
 
 _LARGEST_GRID = (2**31 - 1, 65535, 65535)
 """CUDA refuses to launch more (CUDA C++ programming guide, table of compute capabilities)."""
@@ -164,7 +165,7 @@ _ATTACHED: list[Host] = []
 @functools.cache
 def _selftest() -> tuple[str, ...]:
     """Known answers that are wrong, once for the process."""
-    return tuple(selftest.run())
+    return tuple(runner.run())
 
 
 @contextlib.contextmanager

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from verify.triton_cpu.clamping import clamped, cost_of
+from verify.triton_cpu.host.clamping import clamped, cost_of
 from verify.triton_cpu.host.session import Options, install
 from verify.triton_cpu.host.tracking import TorchRead
-from verify.triton_cpu.memory import MemoryEvent
+from verify.triton_cpu.memory.arena import MemoryEvent
 
 _PROPERTY = "triton-cpu"
 _SHOWN = 20

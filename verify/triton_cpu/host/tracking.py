@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from verify.triton_cpu.events import Severity
 from verify.triton_cpu.host.shadows import Shadow, Shadows
+from verify.triton_cpu.memory.events import Severity
 
 _EMPTY = frozenset("empty empty_like empty_strided empty_permuted new_empty new_empty_strided".split())
 _OVERWRITES = frozenset(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from verify.triton_cpu import private, selftest
+from verify.triton_cpu import private
 from verify.triton_cpu.bench import faults, ours
 from verify.triton_cpu.bench.__main__ import table_of
 from verify.triton_cpu.bench.compare import Row, distance, geometric_mean, row_of, summary
@@ -28,6 +28,7 @@ from verify.triton_cpu.bench.tape import (
     TensorArg,
 )
 from verify.triton_cpu.packages import kernel_module
+from verify.triton_cpu.selftest import runner
 
 KERNELS = """import triton
 import triton.language as tl
@@ -177,7 +178,7 @@ def test_results_with_nan_on_one_side_only_are_infinitely_apart(tmp_path: Path) 
 @pytest.mark.slow
 def test_the_interpreter_that_triton_ships_fails_known_answers() -> None:
     found = faults.compare()
-    assert set(found) == set(selftest.CHECKS) - faults.OURS_ALONE
+    assert set(found) == set(runner.CHECKS) - faults.OURS_ALONE
     wrong = {check for check, verdict in found.items() if verdict != "same"}
     always = {"atomics", "captured functions", "choices", "device functions", "float scalars", "tf32"}
     always |= {"float to integer", "float16 sums", "float8", "inline assembly", "loop variables"}

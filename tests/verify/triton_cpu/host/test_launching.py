@@ -15,7 +15,7 @@ from verify.errors import InfrastructureError
 from verify.triton_cpu import private
 from verify.triton_cpu.host import A100, Options, attach, session
 from verify.triton_cpu.host.device import Driver
-from verify.triton_cpu.launch import KernelError, WorkLimits
+from verify.triton_cpu.interpreter.launch import KernelError, WorkLimits
 
 
 def test_a_launch_writes_into_the_tensors_it_was_given() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from verify.triton_cpu.clamping import clamped, clamped_length, clamped_offsets, cost_of
+from verify.triton_cpu.host.clamping import clamped, clamped_length, clamped_offsets, cost_of
 
 ROOT = Path(__file__).parents[4]
 SUITE = """

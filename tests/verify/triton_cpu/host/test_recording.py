@@ -6,7 +6,7 @@ import torch
 import triton.language as tl
 
 from tests.verify.triton_cpu.host import kernels
-from verify.triton_cpu.compile import CompilePointer, compile_launch
+from verify.triton_cpu.compiler.compile import CompilePointer, compile_launch
 from verify.triton_cpu.host import Options, attach
 
 

@@ -1,0 +1,1 @@
+"""What launches at real sizes would do: FLOPs, bytes and sectors, from a sample of their programs."""

@@ -1,0 +1,1 @@
+"""Known answers, asked for before anything that the interpreter says is believed."""
