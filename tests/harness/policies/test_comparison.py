@@ -95,9 +95,10 @@ def test_the_shipped_verdicts_are_of_the_rules_and_the_triton_that_judge_now() -
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
 def test_the_shipped_verdicts_are_what_the_judge_says(tmp_path: Path) -> None:
-    shipped = Comparison(policies=("evolutionary",), seeds=(0, 1), budget=24, depth="quick")
+    # Single shots ask for the same quick verdicts at any depth; `--prove` does this for a run at full depth.
+    shipped = Comparison(policies=("one-shot",), seeds=(0, 1), budget=24, depth="quick")
     recorded = partial(open_judge, recorded=ROOT / RECORDED)
-    one = run_one(shipped, "evolutionary", 0, tmp_path / "a", judges=recorded, workers=1)
-    two = run_one(shipped, "evolutionary", 0, tmp_path / "b", judges=open_fresh_judge, workers=2)
+    one = run_one(shipped, "one-shot", 0, tmp_path / "a", judges=recorded, workers=1)
+    two = run_one(shipped, "one-shot", 0, tmp_path / "b", judges=open_fresh_judge, workers=2)
     assert differing_events(one.run_file.parent, two.run_file.parent) == []
     assert all(entry.cpu_seconds == 0.0 for entry in one.state.entries)
