@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from harness.compose.cli import app as compose
-from harness.endings import guarded, results_console
+from harness.endings import guarded, remarks_console, results_console
 
 app = typer.Typer(
     help="Proposes sequence-mixing mechanisms, has them judged, and keeps those that are admitted.",
@@ -83,6 +82,9 @@ RunName = Annotated[str, typer.Argument(help="A run's id, as `harness runs` list
 Runs = Annotated[Path, typer.Option(help="Folder of run records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
+MOST = 2**63 - 1
+"""No number that counts something is larger."""
+
 
 def main() -> NoReturn:
     """Run the command line; ends the process with its exit code."""
@@ -95,7 +97,7 @@ def design(
     family: Annotated[str, typer.Option(help="Family of skeletons to search, or all of them.")] = "all",
     budget: Annotated[int, typer.Option(min=1, help="Proposals at most.")] = 32,
     admit: Annotated[int, typer.Option(min=1, help="Stop when this many are admitted.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Root of every random choice.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for admitted candidates.")] = Path("candidates"),
     runs: Annotated[
         Path, typer.Option(help="Folder for run records; the same command goes on where it stopped.")
@@ -122,7 +124,7 @@ def design(
         ObjectiveChoice, typer.Option(help="What makes an admitted mechanism better than another.")
     ] = ObjectiveChoice.throughput,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of language models at most.")] = None,
-    usd: Annotated[float | None, typer.Option(min=0.0, help="US dollars at most, as far as priced.")] = None,
+    usd: Annotated[float | None, typer.Option(min=0.0, max=MOST, help="US dollars at most.")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds of work on the run at most.")
     ] = None,
@@ -167,7 +169,7 @@ def design(
             lambda: run(
                 request(agents=agents_of(alone, ensemble)),
                 stdout=results_console(),
-                stderr=Console(stderr=True),
+                stderr=remarks_console(),
             )
         )
     )
@@ -185,7 +187,7 @@ def resume(
     """Go on with a design run that was interrupted or killed, from its folder alone."""
     from harness.commands import run_resume
 
-    stdout, stderr = results_console(), Console(stderr=True)
+    stdout, stderr = results_console(), remarks_console()
     raise typer.Exit(
         guarded(
             lambda: run_resume.run(
@@ -200,7 +202,7 @@ def list_runs(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
     """List design runs."""
     from harness.commands import run_list
 
-    stdout, stderr = results_console(), Console(stderr=True)
+    stdout, stderr = results_console(), remarks_console()
     raise typer.Exit(guarded(lambda: run_list.run(runs=runs, as_json=as_json, stdout=stdout, stderr=stderr)))
 
 

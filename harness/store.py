@@ -33,6 +33,8 @@ CREATE TRIGGER sources_stay BEFORE UPDATE ON sources BEGIN SELECT RAISE(ABORT, '
 CREATE TRIGGER sources_last BEFORE DELETE ON sources BEGIN SELECT RAISE(ABORT, 'sources stay'); END;
 """
 
+_DAMAGED = "The file is damaged: move it away and run again."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -123,13 +125,12 @@ class Store:
             rows = self._database.execute(
                 "SELECT seq, kind, body, clock, cost FROM events ORDER BY seq"
             ).fetchall()
-        for row in rows:
+        for place, (seq, *fields) in enumerate(rows, start=1):
             try:
-                yield _event(*row)
-            except ValueError as error:
+                yield _event(_expected(seq, place), *fields)
+            except (ValueError, RecursionError) as error:
                 raise HarnessError(
-                    f"{self.path}: expected JSON as event {row[0]}, got {error}. The file is damaged: move "
-                    "it away and run again."
+                    f"{self.path}: expected JSON as event {place}, got {error}. {_DAMAGED}"
                 ) from None
 
     def source(self, digest: str) -> bytes:
@@ -138,8 +139,7 @@ class Store:
             row = self._database.execute("SELECT body FROM sources WHERE hash = ?", (digest,)).fetchone()
         if row is None or hashlib.sha256(row[0]).hexdigest() != digest:
             raise HarnessError(
-                f"{self.path}: expected the source {digest[:12]}, got none or other bytes. The file is "
-                "damaged: move it away and run again."
+                f"{self.path}: expected the source {digest[:12]}, got none or other bytes. {_DAMAGED}"
             )
         return bytes(row[0])
 
@@ -165,12 +165,23 @@ class Store:
 
 
 def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    """ASCII: a text may hold half a character, which no encoding takes."""
+    return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
 def _event(seq: int, kind: str, body: str, clock: float, cost: str) -> Event:
     """As it would be read: what is not JSON, such as a tuple, is so already in a run that goes on."""
-    return Event(seq=seq, kind=kind, body=json.loads(body), clock=clock, cost=json.loads(cost))
+    fields = json.loads(body), json.loads(cost)
+    if not all(isinstance(one, dict) for one in fields):
+        raise ValueError("JSON that is no object")
+    return Event(seq=seq, kind=kind, body=fields[0], clock=clock, cost=fields[1])
+
+
+def _expected(seq: int, place: int) -> int:
+    """Raises ValueError where events before this one are gone."""
+    if seq != place:
+        raise ValueError(f"event {seq} in its place")
+    return seq
 
 
 def _for_reading(path: Path) -> sqlite3.Connection:
@@ -195,8 +206,15 @@ class _OneLineErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
+        if isinstance(error, UnicodeDecodeError) or _is_damage(error):
+            raise HarnessError(f"{self._path}: cannot be read ({error}). {_DAMAGED}") from None
+        if isinstance(error, sqlite3.Error):
             raise HarnessError(
                 f"{self._path}: cannot read or write the run ({error}). What was finished is kept: "
                 "make room or permission, then run the same command again."
             ) from None
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Is it the bytes of the file that SQLite complains of, and not the disk or a lock?"""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))

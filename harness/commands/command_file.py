@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from harness.commands.design_agents import AgentRequest
+from pydantic import TypeAdapter, ValidationError
+
 from harness.commands.design_request import DesignRequest
-from harness.engine.allowance import Allowance
 from harness.errors import HarnessError
 
 COMMAND_FILE = "command.json"
@@ -38,30 +37,20 @@ def read_command(folder: Path) -> DesignRequest:
     """The inverse of `write_command`. Raises HarnessError where there is none or it is damaged."""
     path = folder / COMMAND_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return _request(data)
+        text = path.read_bytes()
     except OSError as error:
         raise HarnessError(
             f"{path}: cannot be read ({error.strerror}). Give the command that began the run once more."
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    try:
+        # A file holds JSON's types: a number in quotes is no number.
+        return TypeAdapter(DesignRequest).validate_json(text, strict=True)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}"
+            for one in error.errors(include_url=False)[:3]
+        )
         raise HarnessError(
-            f"{path}: expected what a run was asked for, got {error}. Give the command that began the run "
-            "once more."
+            f"{path}: expected what a run was asked for, got other values ({told}). Give the command that "
+            "began the run once more."
         ) from None
-
-
-def _request(data: dict[str, Any]) -> DesignRequest:
-    """Raises ValueError, KeyError, TypeError or AttributeError for anything but a request's fields."""
-    expected = {field.name for field in fields(DesignRequest)}
-    if set(data) != expected:
-        raise ValueError(f"expected {sorted(expected)}, got {sorted(data)}")
-    values: dict[str, Any] = {**data, "agents": tuple(_agent(agent) for agent in data["agents"])}
-    for name in ("out", "runs", "output"):
-        values[name] = None if data[name] is None else Path(data[name])
-    return DesignRequest(**values)
-
-
-def _agent(data: dict[str, Any]) -> AgentRequest:
-    paths = {name: None if data.get(name) is None else Path(data[name]) for name in ("answers", "prices")}
-    return AgentRequest(**{**data, **paths, "allowance": Allowance(**data["allowance"])})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +16,7 @@ from harness.commands.documents import check_output, write_output
 from harness.engine.design import run_design
 from harness.engine.judging import open_judge
 from harness.engine.machine import judge_processes
+from harness.engine.members import Member
 from harness.engine.pool import JudgeFactory
 from harness.engine.settings import Settings
 from harness.engine.skeletons import load_skeletons
@@ -31,10 +34,12 @@ def run(
     stderr: Console,
     judges: JudgeFactory = open_judge,
     templates: Path = DEFAULT_TEMPLATES,
+    resumed: Path | None = None,
 ) -> int:
     """Run the search and print what it found; returns the exit code.
 
-    Raises HarnessError where the run cannot go on. `judges` opens a judge in each process of the pool.
+    Raises HarnessError where the run cannot go on. `judges` opens a judge in each process of the pool;
+    `resumed` is the folder of the run to go on with, which must be of these settings.
     """
     for agent in request.agents:
         check_agent(agent)
@@ -47,7 +52,7 @@ def run(
     check_output(request.output)
     workers = request.workers or judge_processes()
     objective = open_objective(request.objective, runs=request.runs, workers=workers)
-    with open_members(request.agents, request.runs) as members, progress(stderr) as observe:
+    with _members(request) as members, progress(stderr) as observe:
         task = Task(skeletons=skeletons, seed=request.seed)
         settings = Settings.of(
             task,
@@ -60,7 +65,6 @@ def run(
             tokens=request.tokens,
             usd=request.usd,
         )
-        write_command(request, request.runs / settings.run_id)
         result = run_design(
             settings,
             task,
@@ -72,6 +76,8 @@ def run(
             workers=workers,
             observe=observe,
             seconds=request.seconds,
+            resumed=resumed,
+            held=partial(write_command, request),
         )
     write_output(request.output, to_text(result))
     if request.as_json:
@@ -79,3 +85,7 @@ def run(
     else:
         print_summary(result, stdout)
     return exit_code(result)
+
+
+def _members(request: DesignRequest) -> AbstractContextManager[tuple[Member, ...]]:
+    return open_members(request.agents, request.runs, priced=request.usd is not None)

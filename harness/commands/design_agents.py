@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from harness.agents.grammar.agent import GrammarAgent
 from harness.agents.llm.agent import MAX_TOKENS, LLMAgent
 from harness.agents.llm.openai_backend import from_environment, key_and_url
-from harness.agents.llm.prices import load_prices
+from harness.agents.llm.prices import Price, load_prices
 from harness.agents.llm.recording import Recorder, Replay
 from harness.agents.protocol import Agent
 from harness.engine.allowance import Allowance
@@ -32,16 +35,18 @@ class AgentRequest:
     way, `share` proposals beside the other agents' shares, `allowance` is what this agent may spend.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  as DesignRequest
+
     kind: AgentKind = "grammar"
     name: str = ONLY
     policy: str = DEFAULT
-    share: int = 1
+    share: Annotated[int, Ge(1)] = 1
     allowance: Allowance = field(default_factory=Allowance)
     model: str | None = None
     answers: Path | None = None
     prices: Path | None = None
-    concurrency: int = 8
-    max_tokens: int = MAX_TOKENS
+    concurrency: Annotated[int, Ge(1)] = 8
+    max_tokens: Annotated[int, Ge(1)] = MAX_TOKENS
 
     @property
     def writes_files(self) -> bool:
@@ -65,12 +70,14 @@ def check_agent(request: AgentRequest) -> None:
 
 
 @contextlib.contextmanager
-def open_members(requests: Sequence[AgentRequest], runs: Path) -> Iterator[tuple[Member, ...]]:
+def open_members(
+    requests: Sequence[AgentRequest], runs: Path, *, priced: bool = False
+) -> Iterator[tuple[Member, ...]]:
     """The agents under their policies, for as long as the block lasts. Raises as `open_agent`."""
     with contextlib.ExitStack() as stack:
         yield tuple(
             Member(
-                agent=stack.enter_context(open_agent(request, runs)),
+                agent=stack.enter_context(open_agent(request, runs, priced=priced)),
                 policy=open_policy(request.policy),
                 name=request.name,
                 share=request.share,
@@ -81,12 +88,13 @@ def open_members(requests: Sequence[AgentRequest], runs: Path) -> Iterator[tuple
 
 
 @contextlib.contextmanager
-def open_agent(request: AgentRequest, runs: Path) -> Iterator[Agent]:
+def open_agent(request: AgentRequest, runs: Path, *, priced: bool = False) -> Iterator[Agent]:
     """The agent, for as long as the block lasts.
 
     Answers of a model are recorded in `request.answers`, or in `<runs>/answers/<model>.jsonl`, which in an
-    ensemble has the agent's name too. Raises WrongUsage for options that do not go together or a missing key,
-    HarnessError where a file cannot be had.
+    ensemble has the agent's name too. `priced` says that a limit in US dollars holds for it. Raises
+    WrongUsage for options that do not go together, a missing key, or a model without a price where one is
+    needed, HarnessError where a file cannot be had.
     """
     check_agent(request)
     if request.kind == "grammar":
@@ -96,16 +104,26 @@ def open_agent(request: AgentRequest, runs: Path) -> Iterator[Agent]:
     if request.kind == "replay":
         assert request.answers is not None, "checked above"
         replay = Replay(request.answers, request.model)
+        _expect_price(replay.model, request, prices, needed=priced)
         yield LLMAgent(replay, prices, label=replay.digest, max_tokens=request.max_tokens)
     else:
         assert request.model is not None, "checked above"
+        _expect_price(request.model, request, prices, needed=priced)
         backend = from_environment(request.model, concurrency=request.concurrency)
-        title = request.model if request.name == ONLY else f"{request.model}.{request.name}"
-        recorder = Recorder(backend, request.answers or runs / "answers" / f"{_file_name(title)}.jsonl")
+        recorder = Recorder(backend, request.answers or runs / "answers" / f"{_file_name(request)}.jsonl")
         try:
             yield LLMAgent(recorder, prices, max_tokens=request.max_tokens)
         finally:
             recorder.release()
+
+
+def _expect_price(model: str, request: AgentRequest, prices: Mapping[str, Price], *, needed: bool) -> None:
+    """A limit that nobody can add up to is none."""
+    if model not in prices and (needed or request.allowance.usd is not None):
+        raise WrongUsage(
+            f"--usd: expected a price for {model!r}, got none, so that this limit would not hold. Give it "
+            "with --prices, or limit --tokens instead."
+        )
 
 
 def _expect_none(request: AgentRequest) -> None:
@@ -117,6 +135,13 @@ def _expect_none(request: AgentRequest) -> None:
             )
 
 
-def _file_name(model: str) -> str:
-    """A model's name as a file's, e.g. `org--model` for `org/model`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".") or "model"
+def _file_name(request: AgentRequest) -> str:
+    """E.g. `org--model` for the only agent, of model `org/model`. Of several agents, whose files must differ,
+    the name is in it too, and a digest where letters were replaced.
+    """
+    assert request.model is not None, "checked before"
+    title = request.model if request.name == ONLY else f"{request.model}.{request.name}"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "--", title).strip(".") or "model"
+    if request.name == ONLY or name == title:
+        return name
+    return f"{name}-{hashlib.sha256(title.encode(errors='replace')).hexdigest()[:8]}"

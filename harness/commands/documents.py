@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -9,8 +10,12 @@ from harness.errors import HarnessError
 
 def check_output(path: Path | None) -> None:
     """Raises HarnessError where a document could not be written to `path`; None is no document."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
         raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise HarnessError(f"--output: expected a file that can be written, got {path}. Choose another one.")
 
 
 def write_output(path: Path | None, text: str) -> None:

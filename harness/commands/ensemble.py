@@ -18,6 +18,7 @@ from harness.policies.opening import DEFAULT, open_policy
 _TEXTS = ("name", "agent", "model", "policy", "answers", "prices")
 _COUNTS = ("share", "concurrency", "max_tokens", "proposals", "tokens")
 _AMOUNTS = ("usd", "seconds")
+_MOST = 10**12
 _KEYS = (*_TEXTS, *_COUNTS, *_AMOUNTS)
 
 
@@ -61,6 +62,12 @@ def load_ensemble(path: Path) -> tuple[AgentRequest, ...]:
         raise WrongUsage(
             f"--ensemble: {path}: expected each name once, got {', '.join(twice)} again. Add names."
         )
+    files = [member.answers.resolve() for member in members if member.kind == "openai" and member.answers]
+    shared = sorted({str(file) for file in files if files.count(file) > 1})
+    if shared:
+        raise WrongUsage(
+            f"--ensemble: {path}: expected a file of answers for each agent that asks, got {shared[0]} again."
+        )
     return members
 
 
@@ -100,8 +107,10 @@ def _check(key: str, value: Any, where: str) -> None:
     if key in _TEXTS and not (isinstance(value, str) and value):
         raise WrongUsage(f"--ensemble: {where}: expected {key} to be a text, got {value!r}.")
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if key in _COUNTS and not (number and isinstance(value, int) and value >= 1):
-        raise WrongUsage(f"--ensemble: {where}: expected {key} to be a whole number from 1, got {value!r}.")
+    if key in _COUNTS and not (number and isinstance(value, int) and 1 <= value <= _MOST):
+        raise WrongUsage(
+            f"--ensemble: {where}: expected {key} to be a whole number from 1 to {_MOST}, got {value!r}."
+        )
     if key in _AMOUNTS and not (number and 0 < value < math.inf):
         raise WrongUsage(f"--ensemble: {where}: expected {key} to be a number above 0, got {value!r}.")
 

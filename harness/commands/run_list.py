@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.engine.run_folder import ReadRun, read_run, run_folders
 from harness.errors import HarnessError
+from harness.printable import printable
 from harness.report.ledger import ledger
 
 
@@ -21,7 +22,7 @@ def run(*, runs: Path, as_json: bool, stdout: Console, stderr: Console) -> int:
         try:
             found.append(read_run(folder))
         except HarnessError as error:
-            stderr.print(Text(str(error)), soft_wrap=True)
+            stderr.print(Text(printable(str(error))), soft_wrap=True)
     if as_json:
         stdout.file.write(json.dumps([_line(one) for one in found], indent=2, sort_keys=True) + "\n")
     else:
@@ -56,7 +57,7 @@ def _table(found: list[ReadRun]) -> Table:
         names = [f"{m.agent.partition(':')[0]} {m.policy.partition('/')[0]}" for m in one.settings.members]
         table.add_row(
             str(line["run"]),
-            Text(", ".join(names)),
+            Text(printable(", ".join(names))),
             f"{line['proposals']} of {line['budget']}",
             str(line["admitted"]),
             "-" if line["best_score"] is None else f"{line['best_score']:g}",

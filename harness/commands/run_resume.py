@@ -39,4 +39,6 @@ def run(
         seconds=request.seconds if seconds is None else seconds,
         workers=workers or request.workers,
     )
-    return design.run(request, stdout=stdout, stderr=stderr, judges=judges, templates=templates)
+    return design.run(
+        request, stdout=stdout, stderr=stderr, judges=judges, templates=templates, resumed=folder
+    )

@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from harness.engine.run_folder import ReadRun, find_run, read_run
 from harness.engine.state import Entry
+from harness.printable import printable
 from harness.report.design_table import slots_text, why
 from harness.report.ledger import ledger, measured
 from harness.report.ledger_table import agents_table, ledger_table
@@ -76,7 +77,7 @@ def _line(entry: Entry, several: bool) -> Text:
     if entry.score is not None:
         costs.insert(0, f"score {entry.score:g}")
     if several:
-        costs.insert(0, entry.member)
+        costs.insert(0, printable(entry.member))
     line.append(f"  [{', '.join(costs)}]")
     return line
 

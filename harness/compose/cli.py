@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from harness.compose.extras import extra
-from harness.endings import guarded, results_console
+from harness.endings import guarded, remarks_console, results_console
 
 app = typer.Typer(
     help="Searches sequences of primitives, extrapolates the best, and lets others evaluate it.",
@@ -124,7 +123,7 @@ def run(
             as_json=as_json,
             output=output,
         )
-        return run_compose(request, stdout=results_console(), stderr=Console(stderr=True))
+        return run_compose(request, stdout=results_console(), stderr=remarks_console())
 
     _finish(command)
 
@@ -218,7 +217,7 @@ def evaluate(
             as_json=as_json,
             output=output,
         )
-        return run_eval(request, stdout=results_console(), stderr=Console(stderr=True))
+        return run_eval(request, stdout=results_console(), stderr=remarks_console())
 
     _finish(command, extra_name="eval")
 

@@ -14,6 +14,8 @@ class Allowance:
     limit. Those but the first are looked at between rounds: a round that was begun is finished.
     """
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  a command file with other fields is none
+
     proposals: int | None = None
     tokens: int | None = None
     usd: float | None = None

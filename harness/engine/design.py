@@ -7,8 +7,7 @@ not on the number of judge processes, not on how fast each was, and not on how o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from harness.engine.pool import Judged, JudgeFactory, JudgePool, JudgeTask
 from harness.engine.rounds import Observer, Rounds, title
 from harness.engine.run_folder import RUN_FILE
 from harness.engine.selection import choose_full
-from harness.engine.settings import Settings
+from harness.engine.settings import Settings, check_settings
 from harness.engine.state import Entry, RunState, are_twins, judged_body, judged_cost
-from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.objectives.protocol import Objective, Passed
 from harness.store import Store
@@ -46,6 +44,10 @@ class DesignResult:
     stopped: str
 
 
+def _nothing(_folder: Path) -> None:
+    """Nothing to do once the folder is held."""
+
+
 def run_design(
     settings: Settings,
     task: Task,
@@ -58,15 +60,21 @@ def run_design(
     workers: int,
     observe: Observer,
     seconds: float | None = None,
+    resumed: Path | None = None,
+    held: Callable[[Path], None] = _nothing,
 ) -> DesignResult:
     """Run, or go on with, the search that `settings` names.
 
-    Admitted candidates go to `<out>/<family>/`, the record to `<runs>/<run id>/run.sqlite`. `seconds` limits
-    the work on this run, earlier processes' included. Raises HarnessError where a folder is in use or cannot
-    be written, or where a candidate could not be judged; what was finished is kept.
+    Admitted candidates go to `<out>/<family>/`, the record to `<runs>/<run id>/run.sqlite`, or to the folder
+    `resumed`. `seconds` limits the work on this run, earlier processes' included. `held` is given the run's
+    folder once no other process can use it. Raises HarnessError where a folder is in use or cannot be
+    written, where the record is of other settings, or where a candidate could not be judged; what was
+    finished is kept.
     """
-    folder = runs / settings.run_id
+    folder = resumed or runs / settings.run_id
     with exclusive(folder), exclusive(out), Store(folder / RUN_FILE) as store:
+        check_settings(store, settings)
+        held(folder)
         remove_unfinished(out)
         with JudgePool(judges, workers=workers) as pool:
             run = _Run(settings, task, members, objective, store, pool, out, observe)
@@ -96,7 +104,6 @@ class _Run:
         self._observe = observe
         self._folders: dict[int, Path] = {}
         self._twins: dict[int, Path] = {}
-        self._check_settings()
         self._state = RunState.replay(store)
         self._rounds = Rounds(settings, task, store, self._state, observe)
 
@@ -153,17 +160,6 @@ class _Run:
         body = {"round": number, "members": [member.name for member in members]}
         self._state.apply(self._store.append("begun", body), self._store)
         return ""
-
-    def _check_settings(self) -> None:
-        """The first event holds the settings; a file under this run id that holds others is not this run."""
-        ours = self._settings.to_json()
-        first = next(self._store.events(), None)
-        if first is None:
-            self._store.append("started", ours)
-        elif first.kind != "started" or first.body != json.loads(json.dumps(ours)):
-            raise HarnessError(
-                f"{self._store.path}: expected the settings of this run, got others. Choose another --runs."
-            )
 
     def _judge(self, entries: Iterable[Entry], depth: Depth) -> None:
         """Judge those that have no verdict, and record the answers in proposal order, whichever came first:

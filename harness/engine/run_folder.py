@@ -49,13 +49,11 @@ def read_run(folder: Path) -> ReadRun:
         events = list(store.events())
         try:
             (settings,) = (Settings.from_json(event.body) for event in events[:1] if event.kind == "started")
-            state = RunState()
-            for event in events:
-                state.apply(event, store)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HarnessError(
                 f"{path}: expected a design run, got a file that tells of none ({error}). It was cut short, "
                 "damaged, or written by another version."
             ) from None
+        state = RunState.replay(store)
     seconds = round(sum(event.clock for event in events), 1)
     return ReadRun(folder=folder, settings=settings, state=state, seconds=seconds)

@@ -12,11 +12,15 @@ from typing import Any
 from harness.agents.protocol import Outcome, Proposal, Status
 from harness.engine.numbers import told_numbers
 from harness.engine.pool import Judged
+from harness.errors import HarnessError
 from harness.store import Event, Store
 from verify.findings import Finding
 from verify.judge.behaviour import same_behaviour
 from verify.judge.case_text import case_elements
 from verify.judge.verdict import Verdict
+
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What reading an event may raise that was not written by this version."""
 
 
 @dataclass(kw_only=True)
@@ -99,10 +103,17 @@ class RunState:
 
     @classmethod
     def replay(cls, store: Store) -> RunState:
-        """The state that the store's events tell. Raises HarnessError where a source is damaged."""
+        """The state that the store's events tell. Raises HarnessError where they tell of no run."""
         state = cls()
         for event in store.events():
-            state.apply(event, store)
+            try:
+                state.apply(event, store)
+            except _DAMAGE as error:
+                raise HarnessError(
+                    f"{store.path}: expected a design run, got an event {event.seq} ({event.kind}) that "
+                    f"tells of none ({type(error).__name__}: {error}). The file was damaged, or written by "
+                    "another version: move it away and run again."
+                ) from None
         return state
 
     def apply(self, event: Event, store: Store) -> None:
@@ -122,7 +133,8 @@ class RunState:
                 self.entries[body["position"]].seconds += event.clock
             case "scored":
                 entry = self.entries[body["position"]]
-                entry.score, entry.scored = body["score"], True
+                entry.score = None if body["score"] is None else float(body["score"])
+                entry.scored = True
                 entry.seconds += event.clock
 
     def with_status(self, *statuses: Status) -> list[Entry]:
@@ -146,7 +158,8 @@ class RunState:
 
     def _add(self, proposal: Proposal, body: dict[str, Any]) -> None:
         position, fingerprint = body["position"], body["fingerprint"]
-        assert position == len(self.entries), f"expected proposal {len(self.entries)} next, got {position}"
+        if position != len(self.entries):
+            raise ValueError(f"expected proposal {len(self.entries)} next, got {position}")
         same_as = self._texts.setdefault(fingerprint, position)
         self.entries.append(
             Entry(

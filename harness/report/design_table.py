@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.engine.state import Entry, RunState
+from harness.printable import printable
 
 _STYLES = {"pass": "green", "fail": "red", "wait": "dim", "same": "yellow", "none": "yellow", "": ""}
 
@@ -26,9 +27,9 @@ def design_table(state: RunState, *, newest: int | None = None) -> Table:
     for entry in entries:
         table.add_row(
             str(entry.position + 1),
-            entry.proposal.skeleton.rsplit("/", 1)[-1],
+            Text(entry.proposal.skeleton.rsplit("/", 1)[-1]),
             Text(slots_text(entry)),
-            entry.proposal.operator,
+            Text(entry.proposal.operator),
             _cell(_quick(entry)),
             _cell(_full(entry, state)),
             Text(why(entry)),
@@ -38,13 +39,13 @@ def design_table(state: RunState, *, newest: int | None = None) -> Table:
 
 def slots_text(entry: Entry) -> str:
     """The slots' contents in one line, in the order of their names."""
-    return " | ".join(text for _, text in sorted(entry.proposal.slots.items()))
+    return printable(" | ".join(text for _, text in sorted(entry.proposal.slots.items())))
 
 
 def why(entry: Entry) -> str:
     """In a few words: the rules that rejected it, what it repeats, or why there was nothing to judge."""
     if entry.proposal.problem:
-        return entry.proposal.problem
+        return printable(entry.proposal.problem)
     if entry.same_as is not None:
         return f"same text as #{entry.same_as + 1}"
     if entry.behaves_like is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from harness.engine.settings import Settings
 from harness.engine.state import RunState
+from harness.printable import printable
 from harness.report.ledger import ledger, measured
 
 
@@ -42,7 +44,7 @@ def agents_table(settings: Settings, state: RunState) -> Table:
         table.add_column(name, justify="left" if name.startswith("most") else "right")
     for row in counts["agents"]:
         table.add_row(
-            row["name"],
+            Text(printable(row["name"])),
             row["policy"].partition("/")[0],
             str(row["attempted"]),
             "-" if row["valid_submission_rate"] is None else f"{row['valid_submission_rate']:.0%}",

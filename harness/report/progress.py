@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.engine.state import RunState
+from harness.printable import printable
 from harness.report.design_table import design_table
 
 _OTHER_LINES = 6
@@ -40,7 +41,7 @@ class PlainLines:
         self._console = console
 
     def __call__(self, state: RunState, message: str) -> None:  # noqa: ARG002  lines tell of changes only
-        self._console.print(Text(message), soft_wrap=True)
+        self._console.print(Text(printable(message)), soft_wrap=True)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,7 @@ class LiveTable:
 
     def __call__(self, state: RunState, message: str) -> None:
         rows = max(3, self._console.size.height - _OTHER_LINES)
-        last = Text(message, style="dim", no_wrap=True, overflow="ellipsis")
+        last = Text(printable(message), style="dim", no_wrap=True, overflow="ellipsis")
         self._live.update(Group(design_table(state, newest=rows), last), refresh=True)
 
     def __enter__(self) -> Self:

@@ -78,7 +78,7 @@ def test_an_event_that_is_no_json_and_a_schema_that_is_no_text_are_refused(tmp_p
     path.write_bytes(whole.replace(b"CREATE TRIGGER events_stay", b"CREATE TRIGGER events_\xffstay"))
     with pytest.raises(HarnessError, match="expected a run file"):
         Store(path)
-    with Store(path, read_only=True) as store, pytest.raises(HarnessError, match="cannot read or write"):
+    with Store(path, read_only=True) as store, pytest.raises(HarnessError, match="file is damaged"):
         list(store.events())
 
 
@@ -140,3 +140,10 @@ def test_a_run_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch:
     with Store(path, read_only=True) as reader:
         assert len(list(reader.events())) == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_half_a_character_is_kept(tmp_path: Path) -> None:
+    with Store(tmp_path / "run.sqlite") as store:
+        store.append("proposed", {"title": "A \ud800 title"})
+        (event,) = store.events()
+    assert event.body == {"title": "A \ud800 title"}

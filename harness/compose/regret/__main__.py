@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.compose.engines.cached import Evaluations
 from harness.compose.engines.opening import open_engine, open_results
@@ -24,7 +23,7 @@ from harness.compose.regret.replay import EVALUATIONS, REPLAYS, SAMPLERS, WIDTH,
 from harness.compose.regret.report import print_report, to_json
 from harness.compose.regret.table import measure
 from harness.compose.study_settings import StudySettings
-from harness.endings import guarded, results_console
+from harness.endings import guarded, remarks_console, results_console
 from harness.errors import WrongUsage
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -102,7 +101,7 @@ def _settings(
 def _tell(done: int, total: int) -> None:
     """A line on stderr for every tenth of the work."""
     if done * 10 // total > (done - 1) * 10 // total:
-        Console(stderr=True).print(f"{done} of {total} evaluations", highlight=False)
+        remarks_console().print(f"{done} of {total} evaluations", highlight=False)
 
 
 if __name__ == "__main__":

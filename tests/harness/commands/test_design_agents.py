@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from harness.agents.grammar.agent import GrammarAgent
 from harness.agents.llm.agent import LLMAgent
 from harness.agents.protocol import Evidence
-from harness.commands.design_agents import AgentRequest, open_agent
+from harness.commands.design_agents import AgentRequest, open_agent, open_members
+from harness.engine.allowance import Allowance
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.agents.llm.loopback import Server
 from tests.harness.agents.llm.scripted_model import TASK, answer
@@ -66,3 +68,34 @@ def test_what_openai_answers_is_kept_beside_the_runs_and_replays(
     assert isinstance(replay, LLMAgent)
     assert replay.propose(TASK, None, Evidence(position=0)) == first
     assert replay.name.startswith("replay:org/m:32000:")
+
+
+@pytest.mark.parametrize(("first", "second"), [("a b", "a--b"), ("日本", "中国"), ("a", "b")])
+def test_agents_of_an_ensemble_have_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    requests = [AgentRequest(kind="openai", model="m", name=name) for name in (first, second)]
+    with open_members(requests, tmp_path) as members:
+        assert [member.name for member in members] == [first, second]
+    assert len(list((tmp_path / "answers").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "priced"), [({}, True), ({"allowance": Allowance(usd=1.0)}, False), ({"name": "one"}, True)]
+)
+def test_a_limit_in_dollars_needs_a_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], priced: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    asked = AgentRequest(kind="openai", model="nobodys-model", **fields)
+    unpriced = pytest.raises(WrongUsage, match="--usd: expected a price for 'nobodys-model'")
+    with unpriced, open_members([asked], tmp_path, priced=priced):
+        pass
+    prices = tmp_path / "prices.toml"
+    prices.write_text('["nobodys-model"]\ninput = 1.0\noutput = 2.0\n')
+    with open_members([replace(asked, prices=prices)], tmp_path, priced=priced) as members:
+        assert len(members) == 1
+    free = AgentRequest(kind="openai", model="nobodys-model")
+    with open_members([free], tmp_path) as members:
+        assert len(members) == 1

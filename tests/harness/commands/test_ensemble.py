@@ -54,6 +54,7 @@ def test_agents_are_a_file_not_code(tmp_path: Path) -> None:
         ("[[agents]]\nagent = 'human'", "grammar, openai or replay, got 'human'"),
         ("[[agents]]\nshare = 0", "expected share to be a whole number from 1"),
         ("[[agents]]\nshare = true", "expected share to be a whole number from 1"),
+        (f"[[agents]]\nshare = 1{'0' * 320}", "expected share to be a whole number from 1 to"),
         ("[[agents]]\nusd = -1.0", "expected usd to be a number above 0"),
         ("[[agents]]\nusd = inf", "expected usd to be a number above 0"),
         ("[[agents]]\nmodel = 7", "expected model to be a text"),
@@ -78,3 +79,12 @@ def test_options_of_a_single_agent_do_not_go_with_a_file(tmp_path: Path) -> None
     assert agents_of(AgentRequest(), path) == load_ensemble(path)
     with pytest.raises(WrongUsage, match="Leave out --agent"):
         agents_of(AgentRequest(policy="greedy"), path)
+
+
+def test_two_agents_do_not_record_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    one = '[[agents]]\nagent = "openai"\nmodel = "m"\nname = "{}"\nanswers = "{}"\n'
+    path = written(tmp_path, one.format("a", "x.jsonl") + one.format("b", "./x.jsonl"))
+    with pytest.raises(WrongUsage, match="a file of answers for each agent"):
+        load_ensemble(path)
+    assert len(load_ensemble(written(tmp_path, one.format("a", "x") + one.format("b", "y")))) == 2

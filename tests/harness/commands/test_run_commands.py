@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from harness.commands.design_request import DesignRequest
 from harness.engine.allowance import Allowance
 from harness.engine.run_folder import RUN_FILE
 from harness.errors import HarnessError, WrongUsage
+from harness.locks import exclusive
 from harness.store import Store
 from tests.harness.engine.fake_judge import open_fake
 
@@ -196,3 +199,137 @@ def test_a_damaged_request_says_what_to_do(tmp_path: Path, text: str) -> None:
 def test_a_run_without_a_request_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="Give the command that began the run once more"):
         read_command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("budget", "4"),
+        ("budget", 0),
+        ("seed", 1.5),
+        ("depth", "x"),
+        ("workers", "2"),
+        ("workers", -1),
+        ("family", None),
+        ("out", None),
+        ("agents", []),
+        ("seconds", "3"),
+        ("unknown", 1),
+    ],
+)
+def test_a_request_with_a_value_that_no_option_takes_is_damaged(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    write_command(request(tmp_path), tmp_path)
+    path = tmp_path / COMMAND_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(HarnessError, match=field):
+        read_command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("kind", "x"), ("share", 0), ("concurrency", "8"), ("allowance", {"cents": 3})]
+)
+def test_an_agent_of_a_request_is_read_as_exactly(tmp_path: Path, field: str, value: object) -> None:
+    write_command(request(tmp_path), tmp_path)
+    path = tmp_path / COMMAND_FILE
+    data = json.loads(path.read_text())
+    data["agents"][0][field] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(HarnessError, match=rf"agents\.0\.{field}"):
+        read_command(tmp_path)
+
+
+def test_a_request_nested_without_end_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / COMMAND_FILE).write_text("[" * 100_000)
+    with pytest.raises(HarnessError, match="Give the command that began the run once more"):
+        read_command(tmp_path)
+
+
+def resumed(run: str, runs: Path) -> tuple[int, str]:
+    return printed(
+        lambda out: run_resume.run(
+            run, runs=runs, seconds=1e9, workers=1, stdout=out, stderr=silent(), judges=open_fake
+        )
+    )
+
+
+def test_resuming_never_begins_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = begun(tmp_path, budget=2)
+    command = (tmp_path / "runs" / run / COMMAND_FILE).read_bytes()
+    before = events(tmp_path / "runs" / run)
+    monkeypatch.setattr("harness.engine.settings.RULES_VERSION", "9999")
+    with pytest.raises(HarnessError, match=r'rules: "\d+" then, "9999" now'):
+        resumed(run, tmp_path / "runs")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [run]
+    assert events(tmp_path / "runs" / run) == before
+    assert (tmp_path / "runs" / run / COMMAND_FILE).read_bytes() == command
+
+
+def test_a_changed_request_is_not_what_the_run_was_begun_with(tmp_path: Path) -> None:
+    run, _ = begun(tmp_path, budget=2)
+    path = tmp_path / "runs" / run / COMMAND_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "budget": 3}))
+    with pytest.raises(HarnessError, match="budget: 2 then, 3 now"):
+        resumed(run, tmp_path / "runs")
+
+
+def test_a_copied_run_goes_on_where_it_is(tmp_path: Path) -> None:
+    run, _ = begun(tmp_path, seconds=1e-9)
+    copy = tmp_path / "elsewhere" / "mine"
+    shutil.copytree(tmp_path / "runs" / run, copy)
+    before = events(tmp_path / "runs" / run)
+    assert resumed(str(copy), tmp_path / "runs")[0] == 0
+    assert len(events(copy)) > len(before)
+    assert events(tmp_path / "runs" / run) == before
+    assert [path.name for path in copy.parent.iterdir()] == ["mine"]
+
+
+def test_a_process_that_is_refused_changes_nothing_of_the_run_under_way(tmp_path: Path) -> None:
+    run, _ = begun(tmp_path, budget=2)
+    folder = tmp_path / "runs" / run
+    command = (folder / COMMAND_FILE).read_bytes()
+    other = request(tmp_path, budget=2, out=tmp_path / "other", as_json=True)
+    with exclusive(folder), pytest.raises(HarnessError, match="another run is using it"):
+        design.run(other, stdout=silent(), stderr=silent(), judges=open_fake)
+    assert (folder / COMMAND_FILE).read_bytes() == command
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM events WHERE seq = 3",
+        "UPDATE events SET body = '[1]' WHERE kind = 'judged'",
+        "UPDATE events SET body = json_set(body, '$.score', 'high') WHERE kind = 'scored'",
+        "UPDATE events SET body = json_set(body, '$.position', 7) WHERE kind = 'proposed'",
+        "UPDATE events SET body = json_remove(body, '$.verdict') WHERE kind = 'judged'",
+        f"UPDATE events SET body = '{'[' * 100_000}' WHERE kind = 'judged'",
+    ],
+)
+def test_whoever_reads_a_damaged_run_says_so(tmp_path: Path, change: str) -> None:
+    run, _ = begun(tmp_path, budget=3)
+    raw = sqlite3.connect(tmp_path / "runs" / run / RUN_FILE)
+    for trigger in ("events_stay", "events_last"):
+        raw.execute(f"DROP TRIGGER {trigger}")
+    assert raw.execute(change).rowcount > 0
+    raw.commit()
+    raw.close()
+    runs = tmp_path / "runs"
+    errors = io.StringIO()
+    listing = Console(file=errors, width=300)
+    assert run_list.run(runs=runs, as_json=False, stdout=silent(), stderr=listing) == 5
+    assert "damaged" in errors.getvalue()
+    with pytest.raises(HarnessError, match="damaged"):
+        run_show.run(run, runs=runs, as_json=False, stdout=silent())
+    with pytest.raises(HarnessError, match="damaged"):
+        resumed(run, runs)
+
+
+def test_names_of_agents_are_no_markup(tmp_path: Path) -> None:
+    agents = (AgentRequest(name="[/]"), AgentRequest(name="[red]b\x1b[2J", policy="greedy"))
+    run, text = begun(tmp_path, budget=4, agents=agents)
+    _, shown = printed(lambda out: run_show.run(run, runs=tmp_path / "runs", as_json=False, stdout=out))
+    for told in (text, shown):
+        assert "[/]" in told
+        assert "[red]b" in told
+        assert "\x1b[2J" not in told
