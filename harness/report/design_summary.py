@@ -97,6 +97,11 @@ def last_sentence(result: DesignResult) -> str:
         )
     if result.settings.depth == "quick" and clean:
         return what + f"{clean} passed the quick depth, none was judged in full. Next: run with --depth full."
+    if state.entries and len(state.with_status("unusable")) == len(state.entries):
+        return (
+            what
+            + "no answer held a mechanism. Next: read why above, and look at --model and OPENAI_BASE_URL."
+        )
     if exit_code(result) == 5:
         return what + "nothing was left to check. Next: run with another --seed or a larger --budget."
     return (

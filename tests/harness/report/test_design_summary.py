@@ -155,6 +155,31 @@ class _Speechless(ScriptedAgent):
         return replace(spent, source="", problem="expected a mechanism, got talk.", uncounted=1, unpriced=1)
 
 
+class _Talker(ScriptedAgent):
+    """No answer holds a mechanism."""
+
+    def propose(self, task: Task, parent: Outcome | None, evidence: Evidence) -> Proposal:
+        made = super().propose(task, parent, evidence)
+        return replace(made, source="", problem="expected a mechanism, got talk.", answers=1)
+
+
+def test_a_run_without_a_usable_answer_says_where_to_look(tmp_path: Path) -> None:
+    words = ["talk", "more"]
+    result = run_design(
+        settings(words),
+        TASK,
+        alone(_Talker(words)),
+        objective=Lines(),
+        out=tmp_path / "out",
+        runs=tmp_path / "runs",
+        judges=open_fake,
+        workers=1,
+        observe=lambda state, message: None,
+    )
+    assert exit_code(result) == 5
+    assert "no answer held a mechanism" in last_sentence(result)
+
+
 def test_answers_without_a_mechanism_are_told_and_paid_for_but_not_judged(tmp_path: Path) -> None:
     words = ["a", "wrong", "talk", "b", "0", "talk"]
     result = run_design(
