@@ -1,7 +1,7 @@
 """The command line of the search. Results go to stdout, progress to stderr; the exit code says how it ended.
 
-Exit codes: 0 something was admitted, 1 everything was rejected, 2 usage, 3 infrastructure, 5 nothing to
-check, 130 interrupted.
+Exit codes: 0 something was admitted, 1 everything was rejected, 2 usage, 3 infrastructure or a defect of
+ours, 5 nothing to check, 130 interrupted, 141 nobody reads on.
 """
 
 from __future__ import annotations

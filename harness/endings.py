@@ -15,10 +15,7 @@ from rich.text import Text
 
 from harness.errors import HarnessError
 from harness.printable import printable
-
-INTERRUPTED = 130
-READER_LEFT = 141
-"""As a program ends that SIGPIPE ended: `harness show RUN | head -1` is no failure of the run."""
+from verify.exits import INTERRUPTED, READER_LEFT
 
 TRACEBACK = "HARNESS_TRACEBACK"
 """Set to anything, a defect of ours is told with all of its frames."""

@@ -2,7 +2,8 @@
 refresh, selftest, foreign.
 
 Exit codes: 0 admitted (or clean at the asked depth), 1 rejected, 2 usage, 3 infrastructure or our bug, 4 a
-required stage was skipped, 5 nothing to check, 130 interrupted. Results go to stdout, progress to stderr.
+required stage was skipped, 5 nothing to check, 130 interrupted, 141 nobody reads on. Results go to stdout,
+progress to stderr.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ import typer
 from verify.errors import InfrastructureError
 
 OK, REJECTED, USAGE, INFRASTRUCTURE, SKIPPED, NOTHING, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+READER_LEFT = 141
+"""As a program ends that SIGPIPE ended: `verify check ... | head -1` says nothing of a mechanism."""
 
 P = ParamSpec("P")
 
@@ -40,7 +42,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             code, sentence = INTERRUPTED, "interrupted; nothing that was finished is lost"
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = INFRASTRUCTURE
+            code = READER_LEFT
         except OSError as error:
             code = INFRASTRUCTURE
             sentence = f"the machine said no: {error}. Check the path, its permissions and the free space."

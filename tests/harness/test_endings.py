@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.endings import READER_LEFT, TRACEBACK, guarded
+from harness.endings import TRACEBACK, guarded
 from harness.errors import HarnessError, WrongUsage
+from verify.exits import READER_LEFT
 
 PRINTS = (
     "import sys\n"
