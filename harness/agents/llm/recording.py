@@ -4,7 +4,7 @@ replayed without a network.
 One line of JSON per answer, `{"key", "model", "answer"}`; lines are only ever appended, each whole and
 synced.
 A torn last line, all that a kill can leave, is cut off when the file is opened for recording and passed
-over when it is read.
+over when it is read. A file that is no recording is refused, and left as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from pathlib import Path
 from harness.agents.llm.protocol import Backend, Completion, Request
 from harness.errors import HarnessError, WrongUsage
 
+_BEGINNING = b'{"key": "'
+"""What `Recorder` begins every line with."""
+
 
 class Recorder:
     """A backend whose answers go to a file, and which asks for nothing that the file answers already.
@@ -33,8 +36,8 @@ class Recorder:
         self._path = path
         self._file = _open_locked(path)
         try:
-            _cut_torn_line(self._file)
             self._answers = read_answers(path)
+            _cut_torn_line(self._file, path)
         except BaseException:
             self.release()
             raise
@@ -125,7 +128,7 @@ def read_answers(path: Path) -> dict[str, tuple[str, Completion]]:
         except (ValueError, KeyError, TypeError) as error:
             raise HarnessError(
                 f"{path}:{number}: expected a recorded answer, got a line that is none "
-                f"({type(error).__name__}). Remove the line to ask again."
+                f"({type(error).__name__}). Remove the line to ask again, or choose another --answers."
             ) from None
     return answers
 
@@ -156,10 +159,20 @@ def _write_whole(file: int, data: bytes) -> None:
     os.fsync(file)
 
 
-def _cut_torn_line(file: int) -> None:
-    size = os.fstat(file).st_size
-    content = os.pread(file, size, 0)
+def _cut_torn_line(file: int, path: Path) -> None:
+    """Cut off what follows the last newline, in a file whose whole lines are answers.
+
+    Raises HarnessError where that is not the beginning of an answer: the file is somebody else's then.
+    """
+    content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    if whole != size:
-        os.ftruncate(file, whole)
-        os.fsync(file)
+    torn = content[whole:]
+    if not torn:
+        return
+    if torn[: len(_BEGINNING)] != _BEGINNING[: len(torn)]:
+        raise HarnessError(
+            f"{path}: expected recorded answers, got a last line that is none. The file was left as it is: "
+            "choose another --answers."
+        )
+    os.ftruncate(file, whole)
+    os.fsync(file)

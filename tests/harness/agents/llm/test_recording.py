@@ -70,6 +70,35 @@ def test_a_torn_last_line_is_lost_alone(tmp_path: Path, kept: int) -> None:
     assert set(read_answers(path)) == {request("a").key, request("c").key}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"one line of notes",
+        b"notes\nof two lines",
+        b"notes\n",
+        b"SQLite format 3\x00\x10\x00\x02\x02\n\x00@ \x00\x00",
+        b'{"keys": "of somebody else',
+        b"\xff\xfe",
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match=r"notes\.txt.*choose another --answers"):
+        Recorder(Fixed(), path)
+    assert path.read_bytes() == content
+
+
+def test_a_recording_that_ends_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    content = path.read_bytes() + b"a note at the end"
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match="a last line that is none"):
+        Recorder(Fixed(), path)
+    assert path.read_bytes() == content
+
+
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a"
     record(path, "a", "b")
