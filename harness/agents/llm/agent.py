@@ -146,7 +146,7 @@ def _read(answer: Completion, made: Plan) -> Submission | Unusable:
         return result
     named = named_template(result.source)
     if named is not None and named != made.template:
-        return Unusable(problem=f"expected SPEC's template to be {made.template!r}, got {named!r}.")
+        return Unusable(problem=f"expected SPEC's template to be {made.template!r}, got {named[:200]!r}.")
     if text_identity(result.source) in made.shown:
         return Unusable(problem="expected a new mechanism, got one that was shown, unchanged but for names.")
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.agents.llm.protocol import Completion, Usage, encodable
+from harness.agents.llm.protocol import Completion, Usage, encodable, short
 
 MAX_TEXT = 1_000_000
 """Characters of an answer that are kept; the judge takes files of at most 200,000 bytes."""
@@ -41,18 +41,12 @@ def _completion(message: dict[str, Any], finish: Any, usage: Usage | None) -> Co
             usage=usage,
         )
     if isinstance(refusal, str) and refusal:
-        return Completion(text=text, finish="refusal", detail=_one_line(refusal), usage=usage)
+        return Completion(text=text, finish="refusal", detail=short(refusal), usage=usage)
     if finish == "content_filter":
         return Completion(text=text, finish="refusal", detail="the server's content filter", usage=usage)
     if finish == "length":
         return Completion(text=text, finish="length", detail="the limit of tokens", usage=usage)
     return Completion(text=text, finish="stop", usage=usage)
-
-
-def _one_line(text: str) -> str:
-    """At most 500 characters that a terminal takes for text."""
-    shown = "".join(character if character.isprintable() else " " for character in encodable(text[:1000]))
-    return " ".join(shown.split())[:500]
 
 
 def _text(content: Any) -> str:
@@ -66,13 +60,10 @@ def _text(content: Any) -> str:
 
 
 def _usage(value: Any) -> Usage | None:
-    """Token counts, None unless both are whole numbers of at least zero."""
+    """Token counts, None where they make no sense."""
     if not isinstance(value, dict):
         return None
-    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int) or read < 0 or written < 0:
-        return None
-    return Usage(read=int(read), written=int(written))
+    return Usage.counted(value.get("prompt_tokens"), value.get("completion_tokens"))
 
 
 def _malformed(what: str, usage: Usage | None) -> Completion:

@@ -17,7 +17,7 @@ import json
 import os
 from pathlib import Path
 
-from harness.agents.llm.protocol import Backend, Completion, Request
+from harness.agents.llm.protocol import Backend, Completion, Request, check_model
 from harness.errors import HarnessError, WrongUsage
 
 _BEGINNING = b'{"key": "'
@@ -82,6 +82,8 @@ class Replay:
         """
         if not path.is_file():
             raise WrongUsage(f"--answers: expected a file of recorded answers, got {path}")
+        if model is not None:
+            check_model(model)
         self._path = path
         self._answers = read_answers(path)
         models = sorted({of for of, _ in self._answers.values()})
@@ -122,10 +124,10 @@ def read_answers(path: Path) -> dict[str, tuple[str, Completion]]:
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn, or nothing
         try:
             fields = json.loads(line)
-            answers.setdefault(
-                str(fields["key"]), (str(fields["model"]), Completion.from_json(fields["answer"]))
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            model = str(fields["model"])
+            check_model(model)
+            answers.setdefault(str(fields["key"]), (model, Completion.from_json(fields["answer"])))
+        except (ValueError, KeyError, TypeError, RecursionError, WrongUsage) as error:
             raise HarnessError(
                 f"{path}:{number}: expected a recorded answer, got a line that is none "
                 f"({type(error).__name__}). Remove the line to ask again, or choose another --answers."

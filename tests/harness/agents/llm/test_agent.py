@@ -250,6 +250,19 @@ def test_white_space_is_brought_into_the_judges_form() -> None:
     assert proposal.slug == "ungated-linear-attention"
 
 
+def test_whatever_an_answer_says_about_itself_can_be_recorded_and_printed() -> None:
+    titled = whole("1.0").replace("Linear attention", r"\ud800 \x1b[31m \u202e Linear")
+    free = replace(TASK, skeletons=(replace(UNGATED, slots={}),))
+    with Server(in_turn(says(titled), says(None, refusal="\ud800 \x1b[31mno"))) as server:
+        backend = OpenAIBackend("m", key="k", url=server.url)
+        submitted = propose(backend, free)
+        refused = propose(backend, free)
+    assert submitted.slots["mechanism"].startswith("? [31m Linear")
+    assert "? [31mno" in refused.problem
+    for text in (submitted.slots["mechanism"], submitted.slug, refused.problem, refused.slug):
+        assert text.isprintable()
+
+
 def test_the_name_says_what_the_answers_depend_on(answers: Path, real: Any) -> None:
     replay = Replay(answers)
     names = {

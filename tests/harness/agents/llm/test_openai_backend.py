@@ -160,7 +160,17 @@ def test_whatever_comes_becomes_a_value_that_says_what_was_wrong(
 
 
 @pytest.mark.parametrize(
-    "usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "7"}, [1, 2]]
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": "7"},
+        [1, 2],
+        {"prompt_tokens": 2**53 + 1, "completion_tokens": 2},
+        {"prompt_tokens": 10**400, "completion_tokens": 2},
+        {"prompt_tokens": True, "completion_tokens": True},
+    ],
 )
 def test_without_a_usage_that_makes_sense_tokens_are_unknown_not_zero(usage: Any) -> None:
     with Server(in_turn(says("text", usage=usage))) as server:

@@ -107,6 +107,52 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         read_answers(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ('"read": 3', '"read": Infinity'),
+        ('"read": 3', '"read": NaN'),
+        ('"read": 3', '"read": "3"'),
+        ('"read": 3', '"read": ' + "9" * 5000),
+        ('"read": 3', '"read": ' + "[" * 100_000),
+        ('"model": "m"', r'"model": "\ud800"'),
+        ('"model": "m"', r'"model": "\u001b[2J"'),
+    ],
+)
+def test_a_line_that_no_answer_makes_is_named(tmp_path: Path, field: str, instead: str) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    text = path.read_text()
+    assert field in text
+    path.write_text(text.replace(field, instead))
+    with pytest.raises(HarnessError, match="a:1: expected a recorded answer") as caught:
+        read_answers(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("count", ["-1", "9007199254740993", "9" * 400, "true"])
+def test_counts_that_make_no_sense_are_unknown(tmp_path: Path, count: str) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    path.write_text(path.read_text().replace('"read": 3', f'"read": {count}'))
+    ((_, answer),) = read_answers(path).values()
+    assert answer.usage is None
+
+
+def test_what_was_wrong_with_an_answer_is_read_as_one_line_that_can_be_printed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    path.write_text(path.read_text().replace('"detail": ""', r'"detail": "\u001b[2J\ud800\n\u202eno"'))
+    ((_, answer),) = read_answers(path).values()
+    assert answer.detail == "[2J? no"
+
+
+def test_a_model_whose_name_cannot_be_recorded_is_wrong_usage(tmp_path: Path) -> None:
+    record(tmp_path / "a", "a")
+    with pytest.raises(WrongUsage, match="--model"):
+        Replay(tmp_path / "a", "\udcff")
+
+
 def test_two_runs_do_not_record_into_one_file(tmp_path: Path) -> None:
     recorder = Recorder(Fixed(), tmp_path / "a")
     with pytest.raises(HarnessError, match="another run is recording"):
