@@ -11,17 +11,29 @@ MAX_TEXT = 1_000_000
 """Characters of an answer that are kept; the judge takes files of at most 200,000 bytes."""
 
 
+_MOST_DIGITS = 400
+"""Of a whole number in a body; only counts have any meaning, and they have fewer."""
+
+
+class NoCompletion(Exception):
+    """What came is not from a model: a page of somebody else's, or an error that was sent as a success."""
+
+
 def read_body(content: bytes) -> Completion:
-    """The first choice of a response body. What is no answer is a completion that says what came instead."""
+    """The first choice of a response body. A body whose choices are no answer is a completion that says what
+    came instead. Raises NoCompletion for a body that no model had a part in.
+    """
     try:
-        body = json.loads(content)
+        body = json.loads(content, parse_int=_whole_number)
     except (ValueError, RecursionError):
-        return _malformed(f"a body of {len(content)} bytes that is not JSON", None)
+        raise NoCompletion(f"a body of {len(content)} bytes that is not JSON") from None
     if not isinstance(body, dict):
-        return _malformed(f"a JSON {type(body).__name__}", None)
+        raise NoCompletion(f"a JSON {type(body).__name__}")
     usage = _usage(body.get("usage"))
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
+        if body.get("error"):
+            raise NoCompletion("an error with the status of a success")
         return _malformed("a body without choices", usage)
     choice = choices[0]
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -64,6 +76,11 @@ def _usage(value: Any) -> Usage | None:
     if not isinstance(value, dict):
         return None
     return Usage.counted(value.get("prompt_tokens"), value.get("completion_tokens"))
+
+
+def _whole_number(digits: str) -> int | None:
+    """A number of JSON. One of more digits than Python reads spoils no answer: it is not there."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else None
 
 
 def _malformed(what: str, usage: Usage | None) -> Completion:
