@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 from harness.agents.llm.protocol import Backend, Completion, Request, check_model
@@ -34,7 +35,8 @@ class Recorder:
         self.name, self.model = backend.name, backend.model
         self._backend = backend
         self._path = path
-        self._file = _open_locked(path)
+        self._file: int | None = _open_locked(path)
+        self._lock = threading.Lock()
         try:
             self._answers = read_answers(path)
             _cut_torn_line(self._file, path)
@@ -54,14 +56,23 @@ class Recorder:
         await self._backend.close()
 
     def release(self) -> None:
-        """Close the file; another run may have it then."""
-        os.close(self._file)
+        """Close the file; another run may have it then. An answer that comes later is not recorded."""
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                os.close(file)
 
     def _append(self, request: Request, answer: Completion) -> None:
         line = json.dumps({"key": request.key, "model": request.model, "answer": answer.to_json()})
         data = f"{line}\n".encode()
         try:
-            _write_whole(self._file, data)
+            with self._lock:  # a number of a closed file may be another file's by now
+                if self._file is None:
+                    raise HarnessError(
+                        f"{self._path}: expected an answer while the run lasts, got one after it. Run the "
+                        "same command again."
+                    )
+                _write_whole(self._file, data)
         except OSError as error:
             raise HarnessError(
                 f"{self._path}: cannot be written ({error.strerror}). Make room, then run the same "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,6 +194,26 @@ def test_a_round_that_was_stopped_pays_for_no_answer_twice(tmp_path: Path) -> No
         proposals = round_of(agent)
     assert sum(proposal.answers for proposal in proposals) == kept + len(requests)
     assert len(path.read_bytes().splitlines()) == kept + len(requests)
+
+
+def test_a_round_that_is_cancelled_lets_go_of_its_requests_and_makes_no_more(tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def slow(request: dict[str, Any]) -> Reply:
+        asked.set()
+        return replace(answer(request), delay=20.0)
+
+    with recording(tmp_path / "a", slow) as (agent, requests), ThreadPoolExecutor(1) as thread:
+        prepared = thread.submit(round_of, agent)
+        assert asked.wait(10.0)
+        agent.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            prepared.result(timeout=10.0)
+        made = len(requests)
+        with pytest.raises(asyncio.CancelledError):
+            round_of(agent)
+        assert len(requests) == made
+    assert (tmp_path / "a").read_bytes() == b""
 
 
 def test_faults_of_the_server_change_no_proposal_and_no_count(real: Any, tmp_path: Path) -> None:

@@ -161,6 +161,16 @@ def test_two_runs_do_not_record_into_one_file(tmp_path: Path) -> None:
     Recorder(Fixed(), tmp_path / "a").release()
 
 
+def test_an_answer_after_the_release_goes_into_nobodys_file(tmp_path: Path) -> None:
+    recorder = Recorder(Fixed(), tmp_path / "a")
+    recorder.release()
+    recorder.release()
+    other = (tmp_path / "other").open("wb")  # has the number of the closed file
+    with other, pytest.raises(HarnessError, match="got one after it"):
+        asyncio.run(recorder.complete(request("a")))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "other").read_bytes() == b""
+
+
 def test_a_request_that_was_not_recorded_stops_the_replay(tmp_path: Path) -> None:
     record(tmp_path / "a", "a")
     with pytest.raises(HarnessError, match="got none"):
