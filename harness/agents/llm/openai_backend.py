@@ -29,13 +29,19 @@ _LIMIT, _OLDER_LIMIT = "max_completion_tokens", "max_tokens"
 _SECRET = 8
 """A shorter key is any word, for a server that asks for none: it is hidden where it stands alone."""
 
-_CHECK = f"check {URL}, {KEY} and --model"
-_CHECK_URL = f"check that {URL} is the address of an API and not of a page (most end in /v1)"
-_CHECK_NETWORK = (
-    f"check {URL}, and the variables for proxies (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) and certificates "
-    "(SSL_CERT_FILE, SSL_CERT_DIR)"
+_AGAIN = "then run the same command again."
+_CHECK = f"What was answered is kept: check {URL}, {KEY} and --model, {_AGAIN}"
+_CHECK_URL = (
+    f"What was answered is kept: check that {URL} is the address of an API and not of a page (most end in "
+    f"/v1), {_AGAIN}"
 )
-_CHECK_LIMIT = "name a smaller --max-tokens, as the server gives no answer so many"
+_CHECK_NETWORK = (
+    f"What was answered is kept: check {URL}, and the variables for proxies (HTTPS_PROXY, HTTP_PROXY, "
+    f"ALL_PROXY) and certificates (SSL_CERT_FILE, SSL_CERT_DIR), {_AGAIN}"
+)
+_CHECK_LIMIT = (
+    "No answer may have so many tokens there: name a smaller --max-tokens, which begins another run."
+)
 
 
 class OpenAIBackend:
@@ -190,10 +196,7 @@ class OpenAIBackend:
         return None
 
     def _stopped(self, what: str, advice: str = _CHECK) -> str:
-        return (
-            f"{self.model}: expected an answer, got {what.rstrip('.')}. What was answered is kept: {advice}, "
-            "then run the same command again."
-        )
+        return f"{self.model}: expected an answer, got {what.rstrip('.')}. {advice}"
 
     def _sentence(self, error: BaseException) -> str:
         """An error in one line, with its cause, which is where the client keeps what the network said."""
