@@ -173,3 +173,14 @@ class RoundAgent(Agent, Protocol):
         and without it, so they may not depend on one another; `evidence.known` lacks this round's here.
         """
         ...
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """A round agent whose `prepare` may take long, and which somebody may not want to wait for."""
+
+    def cancel(self) -> None:
+        """Have `prepare` end at once, with whatever error, and every later one too. Called from another
+        thread, maybe before `prepare` is.
+        """
+        ...

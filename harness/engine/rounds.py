@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from harness.agents.identity import identity
-from harness.agents.protocol import Ask, Evidence, RoundAgent, Task
+from harness.agents.protocol import Ask, Cancellable, Evidence, RoundAgent, Task
 from harness.engine.members import Member, deal
 from harness.engine.settings import Settings
 from harness.engine.state import Entry, RunState, proposed_body
@@ -78,7 +78,10 @@ class Rounds:
         return sorted(turns, key=lambda turn: turn.position)
 
     def _prepare(self, turns: Sequence[_Turn], start: int) -> None:
-        """Let agents that would rather work on a whole round do so, all at the same time."""
+        """Let agents that would rather work on a whole round do so, all at the same time.
+
+        Whoever interrupts that does not wait for answers that are on their way.
+        """
         asks: dict[str, tuple[RoundAgent, list[Ask]]] = {}
         for turn in turns:
             if isinstance(turn.member.agent, RoundAgent):
@@ -87,7 +90,16 @@ class Rounds:
         if not asks:
             return
         with ThreadPoolExecutor(max_workers=len(asks)) as threads:
-            prepared = [threads.submit(agent.prepare, self._task, listed) for agent, listed in asks.values()]
+            try:
+                prepared = [
+                    threads.submit(agent.prepare, self._task, listed) for agent, listed in asks.values()
+                ]
+                wait(prepared)
+            except BaseException:
+                for agent, _ in asks.values():
+                    if isinstance(agent, Cancellable):
+                        agent.cancel()
+                raise
         for one in prepared:
             one.result()
 

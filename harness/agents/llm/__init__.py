@@ -1,7 +1,8 @@
 """The agent that asks a language model, and everything between a prompt and a proposal.
 
 protocol.py         what is asked and answered, whoever serves it
-openai_backend.py   any OpenAI-compatible endpoint, through the official client; `reading` takes its bodies
+openai_backend.py   any OpenAI-compatible endpoint, through the official client
+reading.py          bodies of answers, and refusals.py those of errors, whatever shape servers give them
 recording.py        answers on disk: recorded as they come, replayed without a network
 prices.py           what tokens cost; `prices.toml` is the table that a user may override
 answers.py          from an answer to a file, or to a sentence that says what was wrong with the answer

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.agents.identity import text_identity
 from harness.agents.llm.answers import Submission, Unusable, read_answer
@@ -57,6 +60,9 @@ class LLMAgent:
         self._max_tokens = max_tokens
         self._label = label
         self._ready: dict[int, Proposal] = {}
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -67,12 +73,21 @@ class LLMAgent:
     def prepare(self, task: Task, asks: Sequence[Ask]) -> None:
         """Have all conversations of a round at once.
 
-        Raises HarnessError where one of them cannot be had, after the others have ended.
+        Raises HarnessError where one of them cannot be had, after the others have ended, and CancelledError
+        where `cancel` was called.
         """
         plans = [plan(task, ask) for ask in asks]
         conversations = asyncio.run(self._converse_all(plans))
         for made, conversation in zip(plans, conversations, strict=True):
             self._ready[made.position] = self._proposal(task, made, conversation)
+
+    def cancel(self) -> None:
+        """Let go of the requests that are on their way, and make no more."""
+        with self._lock:
+            self._cancelled = True
+            if self._running is not None:
+                loop, conversations = self._running
+                loop.call_soon_threadsafe(conversations.cancel)
 
     def propose(self, task: Task, parent: Outcome | None, evidence: Evidence) -> Proposal:
         """The mechanism in the model's answer, or a proposal whose `problem` says why there is none."""
@@ -81,16 +96,32 @@ class LLMAgent:
         return self._ready.pop(evidence.position)
 
     async def _converse_all(self, plans: Sequence[Plan]) -> list[_Conversation]:
-        try:
-            results = await asyncio.gather(*map(self._converse, plans), return_exceptions=True)
-        finally:
-            await self._backend.close()
+        with self._cancellable():
+            try:
+                results = await asyncio.gather(*map(self._converse, plans), return_exceptions=True)
+            finally:
+                await self._backend.close()
         finished: list[_Conversation] = []
         for result in results:
             if isinstance(result, BaseException):
                 raise result
             finished.append(result)
         return finished
+
+    @contextlib.contextmanager
+    def _cancellable(self) -> Iterator[None]:
+        """The task that enters this block can be cancelled from another thread until it leaves it."""
+        task = asyncio.current_task()
+        assert task is not None, "prepare runs a loop"
+        with self._lock:
+            if self._cancelled:
+                raise asyncio.CancelledError
+            self._running = (asyncio.get_running_loop(), task)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running = None
 
     async def _converse(self, made: Plan) -> _Conversation:
         request = Request(model=self._backend.model, messages=made.messages, max_tokens=self._max_tokens)
@@ -146,7 +177,7 @@ def _read(answer: Completion, made: Plan) -> Submission | Unusable:
         return result
     named = named_template(result.source)
     if named is not None and named != made.template:
-        return Unusable(problem=f"expected SPEC's template to be {made.template!r}, got {named!r}.")
+        return Unusable(problem=f"expected SPEC's template to be {made.template!r}, got {named[:200]!r}.")
     if text_identity(result.source) in made.shown:
         return Unusable(problem="expected a new mechanism, got one that was shown, unchanged but for names.")
     return result

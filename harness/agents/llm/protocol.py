@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
+from harness.errors import WrongUsage
+from harness.printable import printable
+
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "refusal", "malformed"]
 """Why an answer ends: complete; cut off at the limit; the model or its filter declined; not an answer at
@@ -15,6 +18,8 @@ all.
 """
 
 _FINISHES = frozenset(get_args(Finish))
+_MOST_TOKENS = 2**53
+"""A larger count is no count: it is more than a float holds, and more than any model has read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,14 @@ class Usage:
     read: int
     written: int
 
+    @classmethod
+    def counted(cls, read: Any, written: Any) -> Usage | None:
+        """What a server counted, None unless both are whole numbers that a count may be."""
+        for count in (read, written):
+            if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _MOST_TOKENS:
+                return None
+        return cls(read=read, written=written)
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(read=self.read + other.read, written=self.written + other.written)
 
@@ -78,13 +91,16 @@ class Completion:
     def from_json(cls, fields: dict[str, Any]) -> Completion:
         """The inverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
         usage = fields["usage"]
+        counts = () if usage is None else (usage["read"], usage["written"])
+        if not all(isinstance(count, int) for count in counts):
+            raise ValueError(f"expected whole numbers of tokens, got {counts}")
         if fields["finish"] not in _FINISHES:
             raise ValueError(f"expected finish to be one of {sorted(_FINISHES)}, got {fields['finish']!r}")
         return cls(
             text=encodable(str(fields["text"])),
             finish=fields["finish"],
-            detail=encodable(str(fields["detail"])),
-            usage=None if usage is None else Usage(read=int(usage["read"]), written=int(usage["written"])),
+            detail=short(str(fields["detail"])),
+            usage=Usage.counted(*counts) if counts else None,
         )
 
 
@@ -106,6 +122,17 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Let go of connections; a later call opens them again."""
         ...
+
+
+def short(text: str, most: int = 500) -> str:
+    """The beginning of a text as one line that a terminal takes for text."""
+    return printable(text[: 2 * most])[:most]
+
+
+def check_model(model: str) -> None:
+    """Raises WrongUsage for a model's name that neither a record nor a terminal could take."""
+    if not model.isprintable() or not model.strip():
+        raise WrongUsage(f"--model: expected a name in letters that can be printed, got {model!r}")
 
 
 def encodable(text: str) -> str:

@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.agents.llm.protocol import Completion, Usage, encodable
+from harness.agents.llm.protocol import Completion, Usage, encodable, short
 
 MAX_TEXT = 1_000_000
 """Characters of an answer that are kept; the judge takes files of at most 200,000 bytes."""
 
 
+_MOST_DIGITS = 400
+"""Of a whole number in a body; only counts have any meaning, and they have fewer."""
+
+
+class NoCompletion(Exception):
+    """What came is not from a model: a page of somebody else's, or an error that was sent as a success."""
+
+
 def read_body(content: bytes) -> Completion:
-    """The first choice of a response body. What is no answer is a completion that says what came instead."""
+    """The first choice of a response body. A body whose choices are no answer is a completion that says what
+    came instead. Raises NoCompletion for a body that no model had a part in.
+    """
     try:
-        body = json.loads(content)
+        body = json.loads(content, parse_int=_whole_number)
     except (ValueError, RecursionError):
-        return _malformed(f"a body of {len(content)} bytes that is not JSON", None)
+        raise NoCompletion(f"a body of {len(content)} bytes that is not JSON") from None
     if not isinstance(body, dict):
-        return _malformed(f"a JSON {type(body).__name__}", None)
+        raise NoCompletion(f"a JSON {type(body).__name__}")
     usage = _usage(body.get("usage"))
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
+        if body.get("error"):
+            raise NoCompletion("an error with the status of a success")
         return _malformed("a body without choices", usage)
     choice = choices[0]
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -41,18 +53,12 @@ def _completion(message: dict[str, Any], finish: Any, usage: Usage | None) -> Co
             usage=usage,
         )
     if isinstance(refusal, str) and refusal:
-        return Completion(text=text, finish="refusal", detail=_one_line(refusal), usage=usage)
+        return Completion(text=text, finish="refusal", detail=short(refusal), usage=usage)
     if finish == "content_filter":
         return Completion(text=text, finish="refusal", detail="the server's content filter", usage=usage)
     if finish == "length":
         return Completion(text=text, finish="length", detail="the limit of tokens", usage=usage)
     return Completion(text=text, finish="stop", usage=usage)
-
-
-def _one_line(text: str) -> str:
-    """At most 500 characters that a terminal takes for text."""
-    shown = "".join(character if character.isprintable() else " " for character in encodable(text[:1000]))
-    return " ".join(shown.split())[:500]
 
 
 def _text(content: Any) -> str:
@@ -66,13 +72,15 @@ def _text(content: Any) -> str:
 
 
 def _usage(value: Any) -> Usage | None:
-    """Token counts, None unless both are whole numbers of at least zero."""
+    """Token counts, None where they make no sense."""
     if not isinstance(value, dict):
         return None
-    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int) or read < 0 or written < 0:
-        return None
-    return Usage(read=int(read), written=int(written))
+    return Usage.counted(value.get("prompt_tokens"), value.get("completion_tokens"))
+
+
+def _whole_number(digits: str) -> int | None:
+    """A number of JSON. One of more digits than Python reads spoils no answer: it is not there."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else None
 
 
 def _malformed(what: str, usage: Usage | None) -> Completion:

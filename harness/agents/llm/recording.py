@@ -4,7 +4,7 @@ replayed without a network.
 One line of JSON per answer, `{"key", "model", "answer"}`; lines are only ever appended, each whole and
 synced.
 A torn last line, all that a kill can leave, is cut off when the file is opened for recording and passed
-over when it is read.
+over when it is read. A file that is no recording is refused, and left as it is.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
-from harness.agents.llm.protocol import Backend, Completion, Request
+from harness.agents.llm.protocol import Backend, Completion, Request, check_model
 from harness.errors import HarnessError, WrongUsage
+
+_BEGINNING = b'{"key": "'
+"""What `Recorder` begins every line with."""
 
 
 class Recorder:
@@ -31,10 +35,11 @@ class Recorder:
         self.name, self.model = backend.name, backend.model
         self._backend = backend
         self._path = path
-        self._file = _open_locked(path)
+        self._file: int | None = _open_locked(path)
+        self._lock = threading.Lock()
         try:
-            _cut_torn_line(self._file)
             self._answers = read_answers(path)
+            _cut_torn_line(self._file, path)
         except BaseException:
             self.release()
             raise
@@ -51,14 +56,23 @@ class Recorder:
         await self._backend.close()
 
     def release(self) -> None:
-        """Close the file; another run may have it then."""
-        os.close(self._file)
+        """Close the file; another run may have it then. An answer that comes later is not recorded."""
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                os.close(file)
 
     def _append(self, request: Request, answer: Completion) -> None:
         line = json.dumps({"key": request.key, "model": request.model, "answer": answer.to_json()})
         data = f"{line}\n".encode()
         try:
-            _write_whole(self._file, data)
+            with self._lock:  # a number of a closed file may be another file's by now
+                if self._file is None:
+                    raise HarnessError(
+                        f"{self._path}: expected an answer while the run lasts, got one after it. Run the "
+                        "same command again."
+                    )
+                _write_whole(self._file, data)
         except OSError as error:
             raise HarnessError(
                 f"{self._path}: cannot be written ({error.strerror}). Make room, then run the same "
@@ -79,6 +93,8 @@ class Replay:
         """
         if not path.is_file():
             raise WrongUsage(f"--answers: expected a file of recorded answers, got {path}")
+        if model is not None:
+            check_model(model)
         self._path = path
         self._answers = read_answers(path)
         models = sorted({of for of, _ in self._answers.values()})
@@ -119,13 +135,13 @@ def read_answers(path: Path) -> dict[str, tuple[str, Completion]]:
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn, or nothing
         try:
             fields = json.loads(line)
-            answers.setdefault(
-                str(fields["key"]), (str(fields["model"]), Completion.from_json(fields["answer"]))
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            model = str(fields["model"])
+            check_model(model)
+            answers.setdefault(str(fields["key"]), (model, Completion.from_json(fields["answer"])))
+        except (ValueError, KeyError, TypeError, RecursionError, WrongUsage) as error:
             raise HarnessError(
                 f"{path}:{number}: expected a recorded answer, got a line that is none "
-                f"({type(error).__name__}). Remove the line to ask again."
+                f"({type(error).__name__}). Remove the line to ask again, or choose another --answers."
             ) from None
     return answers
 
@@ -156,10 +172,20 @@ def _write_whole(file: int, data: bytes) -> None:
     os.fsync(file)
 
 
-def _cut_torn_line(file: int) -> None:
-    size = os.fstat(file).st_size
-    content = os.pread(file, size, 0)
+def _cut_torn_line(file: int, path: Path) -> None:
+    """Cut off what follows the last newline, in a file whose whole lines are answers.
+
+    Raises HarnessError where that is not the beginning of an answer: the file is somebody else's then.
+    """
+    content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    if whole != size:
-        os.ftruncate(file, whole)
-        os.fsync(file)
+    torn = content[whole:]
+    if not torn:
+        return
+    if torn[: len(_BEGINNING)] != _BEGINNING[: len(torn)]:
+        raise HarnessError(
+            f"{path}: expected recorded answers, got a last line that is none. The file was left as it is: "
+            "choose another --answers."
+        )
+    os.ftruncate(file, whole)
+    os.fsync(file)

@@ -1,6 +1,7 @@
 """What the text of a mechanism says about itself: its template, its canonical form, a name and a description.
 
-The text may be anything; what cannot be read is described by what was asked for.
+The text may be anything; what cannot be read is described by what was asked for. What is said is one line
+that can be printed and recorded, whatever escapes a docstring holds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable
 
 from harness.agents.protocol import Skeleton
+from harness.printable import printable
 from verify.source.canonical import format_source
 from verify.source.outline import Outline, span
 from verify.source.parse import parse
@@ -71,11 +73,11 @@ def _outline(source: str) -> Outline | None:
 
 def _title(source: str) -> str:
     outline = _outline(source)
-    return "" if outline is None else outline.docstring.strip().split("\n", 1)[0].strip()
+    return "" if outline is None else printable(outline.docstring.strip().split("\n", 1)[0])
 
 
 def _returned(function: ast.FunctionDef) -> str:
     """The body's statements but for the docstring, on one line."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     text = "; ".join(" ".join(ast.unparse(node).split()) for node in body)
-    return text.removeprefix("return ")[:_DESCRIPTION]
+    return printable(text.removeprefix("return "))[:_DESCRIPTION]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +196,26 @@ def test_a_round_that_was_stopped_pays_for_no_answer_twice(tmp_path: Path) -> No
     assert len(path.read_bytes().splitlines()) == kept + len(requests)
 
 
+def test_a_round_that_is_cancelled_lets_go_of_its_requests_and_makes_no_more(tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def slow(request: dict[str, Any]) -> Reply:
+        asked.set()
+        return replace(answer(request), delay=20.0)
+
+    with recording(tmp_path / "a", slow) as (agent, requests), ThreadPoolExecutor(1) as thread:
+        prepared = thread.submit(round_of, agent)
+        assert asked.wait(10.0)
+        agent.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            prepared.result(timeout=10.0)
+        made = len(requests)
+        with pytest.raises(asyncio.CancelledError):
+            round_of(agent)
+        assert len(requests) == made
+    assert (tmp_path / "a").read_bytes() == b""
+
+
 def test_faults_of_the_server_change_no_proposal_and_no_count(real: Any, tmp_path: Path) -> None:
     seen: Counter[str] = Counter()
 
@@ -248,6 +271,19 @@ def test_white_space_is_brought_into_the_judges_form() -> None:
     assert '"contract": 1,' in proposal.source
     assert proposal.slots["scale"] == "1.0 / K"
     assert proposal.slug == "ungated-linear-attention"
+
+
+def test_whatever_an_answer_says_about_itself_can_be_recorded_and_printed() -> None:
+    titled = whole("1.0").replace("Linear attention", r"\ud800 \x1b[31m \u202e Linear")
+    free = replace(TASK, skeletons=(replace(UNGATED, slots={}),))
+    with Server(in_turn(says(titled), says(None, refusal="\ud800 \x1b[31mno"))) as server:
+        backend = OpenAIBackend("m", key="k", url=server.url)
+        submitted = propose(backend, free)
+        refused = propose(backend, free)
+    assert submitted.slots["mechanism"].startswith("? [31m Linear")
+    assert "? [31mno" in refused.problem
+    for text in (submitted.slots["mechanism"], submitted.slug, refused.problem, refused.slug):
+        assert text.isprintable()
 
 
 def test_the_name_says_what_the_answers_depend_on(answers: Path, real: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from harness.agents.llm.openai_backend import OpenAIBackend, from_environment
 from harness.agents.llm.protocol import Completion, Message, Request, Usage
 from harness.agents.llm.reading import MAX_TEXT
+from harness.agents.llm.recording import Recorder
 from harness.errors import HarnessError, WrongUsage
 from tests.harness.agents.llm.loopback import Reply, Server, fails, in_turn, says
 
@@ -134,12 +137,9 @@ def test_a_server_of_the_older_name_for_the_limit_is_asked_by_that_name() -> Non
 @pytest.mark.parametrize(
     ("reply", "finish", "detail"),
     [
-        (Reply(body=b'{"choices": [{"message"'), "malformed", "not JSON"),
-        (Reply(body=b"<html>busy</html>"), "malformed", "not JSON"),
-        (Reply(body=b"[" * 100_000), "malformed", "not JSON"),
-        (Reply(body=b"[]"), "malformed", "a JSON list"),
         (Reply(body=b'{"choices": []}'), "malformed", "without choices"),
         (Reply(body=b'{"choices": null}'), "malformed", "without choices"),
+        (Reply(body=b'{"choices": [], "error": null}'), "malformed", "without choices"),
         (Reply(body=b'{"choices": [{}]}'), "malformed", "without a message"),
         (says(None, refusal="I would rather not"), "refusal", "I would rather not"),
         (says("", finish="content_filter"), "refusal", "content filter"),
@@ -159,8 +159,61 @@ def test_whatever_comes_becomes_a_value_that_says_what_was_wrong(
     assert len(answer.text) <= MAX_TEXT
 
 
+NO_COMPLETIONS = [
+    (b'{"choices": [{"message"', "not JSON"),
+    (b"<html>\x1b[31mbusy</html>", r"not JSON: <html> \[31mbusy</html>"),
+    (b"[" * 100_000, r"not JSON: \[\[\["),
+    (b"", "a body of 0 bytes"),
+    (b"[]", "a JSON list"),
+    (b'{"error": {"message": "busy", "code": 429}}', "an error with the status of a success.*busy"),
+    (b'{"error": "busy", "choices": []}', "an error with the status of a success.*busy"),
+]
+
+
+@pytest.mark.parametrize(("body", "said"), NO_COMPLETIONS)
+def test_a_body_that_no_model_wrote_is_asked_for_again_and_then_stops_the_run(
+    body: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.agents.llm.openai_backend._PAUSE", 0.01)
+    with Server(in_turn(Reply(body=body))) as server:
+        recorder = Recorder(OpenAIBackend("m", key="secret", url=server.url, retries=2), tmp_path / "a")
+        with pytest.raises(HarnessError, match=said) as caught:
+            asyncio.run(recorder.complete(REQUEST))
+        recorder.release()
+    assert caught.value.exit_code == 3
+    assert "OPENAI_BASE_URL" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(server.requests) == 3
+    assert (tmp_path / "a").read_bytes() == b""
+
+
+def test_a_gateway_that_says_with_a_success_that_it_is_busy_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.agents.llm.openai_backend._PAUSE", 0.01)
+    busy = Reply(body=NO_COMPLETIONS[-1][0])
+    with Server(in_turn(busy, busy, says("at last"))) as server:
+        assert [answer.text for answer in ask(server)] == ["at last"]
+
+
+def test_a_number_of_more_digits_than_python_reads_spoils_no_answer() -> None:
+    body = b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": %s}}' % (b"9" * 5000)
+    with Server(in_turn(Reply(body=body))) as server:
+        assert ask(server) == [Completion(text="x", finish="stop")]
+
+
 @pytest.mark.parametrize(
-    "usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "7"}, [1, 2]]
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": "7"},
+        [1, 2],
+        {"prompt_tokens": 2**53 + 1, "completion_tokens": 2},
+        {"prompt_tokens": 10**400, "completion_tokens": 2},
+        {"prompt_tokens": True, "completion_tokens": True},
+    ],
 )
 def test_without_a_usage_that_makes_sense_tokens_are_unknown_not_zero(usage: Any) -> None:
     with Server(in_turn(says("text", usage=usage))) as server:
@@ -194,9 +247,52 @@ def test_a_missing_key_is_wrong_usage() -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("key", ["sk-…", "kéy", "two\nlines", "a\x00b", "\udcff", " \n"])
+def test_a_key_that_no_request_can_carry_is_wrong_usage_and_not_shown(key: str) -> None:
+    with pytest.raises(WrongUsage, match="OPENAI_API_KEY") as caught:
+        from_environment("m", concurrency=1, environment={"OPENAI_API_KEY": key})
+    assert key.strip() in ("", "a") or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["", " ", "\udcff", "m\x1b[2J"])
+def test_a_model_whose_name_cannot_be_sent_or_shown_is_wrong_usage(model: str) -> None:
+    with pytest.raises(WrongUsage, match="--model"):
+        from_environment(model, concurrency=1, environment={"OPENAI_API_KEY": "k"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ALL_PROXY": "nonsense://localhost:1"}, "ALL_PROXY"),
+        ({"HTTPS_PROXY": "http://[::1"}, "HTTPS_PROXY"),
+        ({"SSL_CERT_FILE": "/nonexistent"}, "SSL_CERT_FILE"),
+    ],
+)
+def test_variables_that_keep_the_client_from_the_network_stop_the_run_in_one_line(
+    variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with Server(in_turn(says("text"))) as server, pytest.raises(HarnessError, match=said) as caught:
+        ask(server, retries=0)
+    gc.collect()
+    assert caught.value.exit_code == 3
+    assert str(caught.value).isprintable()
+    assert [record.name for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/v1", "http://[::1", "ftp://localhost", "nonsense"])
+def test_an_address_that_is_none_stops_the_run_in_one_line(url: str) -> None:
+    backend = OpenAIBackend("m", key="secret", url=url, retries=0)
+    with pytest.raises(HarnessError, match="check OPENAI_BASE_URL") as caught:
+        asyncio.run(backend.complete(REQUEST))
+    assert caught.value.exit_code == 3
+    assert str(caught.value).isprintable()
+
+
 def test_the_environment_names_key_and_endpoint() -> None:
     with Server(in_turn(says("text"))) as server:
-        variables = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": server.url}
+        variables = {"OPENAI_API_KEY": "\n k\r\n", "OPENAI_BASE_URL": f"{server.url}\n"}
         backend = from_environment("m", concurrency=1, environment=variables)
         assert asyncio.run(backend.complete(REQUEST)).text == "text"
     assert server.keys == ["Bearer k"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,33 @@ def test_a_users_table_lies_over_the_shipped_one(tmp_path: Path, name: str, text
         '{"m": {"input": NaN, "output": 1}}',
         '{"m": {"input": true, "output": 1}}',
         '{"m": {"input": 1, "output": 1, "cached": 1}}',
+        '{"m": {"input": 1e308, "output": 1}}',
+        '{"m": {"input": %s, "output": 1}}' % ("9" * 400),
+        '{"m": {"input": %s, "output": 1}}' % ("9" * 5000),
+        '{"m": {"input": "\\ud800\\u001b", "output": 1}}',
+        '{"\\ud800\\n": 1}',
+        "[" * 100_000,
     ],
 )
-def test_a_table_that_is_none_is_wrong_usage(tmp_path: Path, text: str) -> None:
+def test_a_table_that_is_none_is_wrong_usage_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.json").write_text(text)
-    with pytest.raises(WrongUsage, match="--prices"):
+    with pytest.raises(WrongUsage, match="--prices") as caught:
         load_prices(tmp_path / "p.json")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("text", ["[m]\ninput = 0x%s\noutput = 1\n" % ("f" * 9000), "m = " + "[" * 100_000])
+def test_a_table_in_toml_that_is_none_is_wrong_usage_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(WrongUsage, match="--prices") as caught:
+        load_prices(tmp_path / "p.toml")
+    assert str(caught.value).isprintable()
+
+
+def test_what_the_most_tokens_cost_at_the_highest_price_is_a_number() -> None:
+    dearest = Price(input=1e9, output=1e9)
+    assert dearest.of(Usage(read=2**53, written=2**53)) < math.inf
 
 
 def test_a_missing_table_is_wrong_usage(tmp_path: Path) -> None:

@@ -70,6 +70,35 @@ def test_a_torn_last_line_is_lost_alone(tmp_path: Path, kept: int) -> None:
     assert set(read_answers(path)) == {request("a").key, request("c").key}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"one line of notes",
+        b"notes\nof two lines",
+        b"notes\n",
+        b"SQLite format 3\x00\x10\x00\x02\x02\n\x00@ \x00\x00",
+        b'{"keys": "of somebody else',
+        b"\xff\xfe",
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match=r"notes\.txt.*choose another --answers"):
+        Recorder(Fixed(), path)
+    assert path.read_bytes() == content
+
+
+def test_a_recording_that_ends_with_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    content = path.read_bytes() + b"a note at the end"
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match="a last line that is none"):
+        Recorder(Fixed(), path)
+    assert path.read_bytes() == content
+
+
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a"
     record(path, "a", "b")
@@ -78,12 +107,68 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         read_answers(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ('"read": 3', '"read": Infinity'),
+        ('"read": 3', '"read": NaN'),
+        ('"read": 3', '"read": "3"'),
+        ('"read": 3', '"read": ' + "9" * 5000),
+        ('"read": 3', '"read": ' + "[" * 100_000),
+        ('"model": "m"', r'"model": "\ud800"'),
+        ('"model": "m"', r'"model": "\u001b[2J"'),
+    ],
+)
+def test_a_line_that_no_answer_makes_is_named(tmp_path: Path, field: str, instead: str) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    text = path.read_text()
+    assert field in text
+    path.write_text(text.replace(field, instead))
+    with pytest.raises(HarnessError, match="a:1: expected a recorded answer") as caught:
+        read_answers(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("count", ["-1", "9007199254740993", "9" * 400, "true"])
+def test_counts_that_make_no_sense_are_unknown(tmp_path: Path, count: str) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    path.write_text(path.read_text().replace('"read": 3', f'"read": {count}'))
+    ((_, answer),) = read_answers(path).values()
+    assert answer.usage is None
+
+
+def test_what_was_wrong_with_an_answer_is_read_as_one_line_that_can_be_printed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    record(path, "a")
+    path.write_text(path.read_text().replace('"detail": ""', r'"detail": "\u001b[2J\ud800\n\u202eno"'))
+    ((_, answer),) = read_answers(path).values()
+    assert answer.detail == "[2J? no"
+
+
+def test_a_model_whose_name_cannot_be_recorded_is_wrong_usage(tmp_path: Path) -> None:
+    record(tmp_path / "a", "a")
+    with pytest.raises(WrongUsage, match="--model"):
+        Replay(tmp_path / "a", "\udcff")
+
+
 def test_two_runs_do_not_record_into_one_file(tmp_path: Path) -> None:
     recorder = Recorder(Fixed(), tmp_path / "a")
     with pytest.raises(HarnessError, match="another run is recording"):
         Recorder(Fixed(), tmp_path / "a")
     recorder.release()
     Recorder(Fixed(), tmp_path / "a").release()
+
+
+def test_an_answer_after_the_release_goes_into_nobodys_file(tmp_path: Path) -> None:
+    recorder = Recorder(Fixed(), tmp_path / "a")
+    recorder.release()
+    recorder.release()
+    other = (tmp_path / "other").open("wb")  # has the number of the closed file
+    with other, pytest.raises(HarnessError, match="got one after it"):
+        asyncio.run(recorder.complete(request("a")))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "other").read_bytes() == b""
 
 
 def test_a_request_that_was_not_recorded_stops_the_replay(tmp_path: Path) -> None:

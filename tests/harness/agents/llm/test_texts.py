@@ -42,6 +42,28 @@ def test_the_template_is_read_and_functions_are_cut_out() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        (r"A \ud800 title", "A ? title"),
+        (r"\x1b[2J\x1b]0;mine\x07 title", "[2J ]0;mine title"),
+        (r"Right \u202e to \u2066 left\x85", "Right to left"),
+        (r"One\r line \t only", "One line only"),
+    ],
+)
+def test_escapes_in_a_docstring_reach_neither_a_terminal_nor_a_record(title: str, shown: str) -> None:
+    text = SOURCE.replace("Linear attention: a state that adds up every token.", title)
+    assert descriptions(text, None) == {"mechanism": shown}
+    assert slug(text, UNGATED.name, "draft").isascii()
+
+
+def test_escapes_in_what_a_slot_returns_are_shown_as_they_are_written() -> None:
+    text = SOURCE.replace("return K**-0.5", r"return '\x1b[31m \ud800' + f'\ud800{K}\u202e'")
+    scale = descriptions(text, UNGATED)["scale"]
+    assert scale.isprintable()
+    assert scale.startswith(r"'\x1b[31m \ud800'")
+
+
 @pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_text_that_cannot_be_read_has_a_name_all_the_same(text: str) -> None:
     assert named_template(text) is None
