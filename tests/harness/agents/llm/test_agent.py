@@ -209,10 +209,10 @@ def test_a_round_that_is_cancelled_lets_go_of_its_requests_and_makes_no_more(tmp
         agent.cancel()
         with pytest.raises(asyncio.CancelledError):
             prepared.result(timeout=10.0)
-        made = len(requests)
         with pytest.raises(asyncio.CancelledError):
             round_of(agent)
-        assert len(requests) == made
+    asked_for = [request["messages"][-1]["content"] for request in requests]
+    assert len(set(asked_for)) == len(asked_for)  # of the second round none, and it would ask the same
     assert (tmp_path / "a").read_bytes() == b""
 
 
