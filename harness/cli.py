@@ -124,7 +124,7 @@ def design(
         ObjectiveChoice, typer.Option(help="What makes an admitted mechanism better than another.")
     ] = ObjectiveChoice.throughput,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of language models at most.")] = None,
-    usd: Annotated[float | None, typer.Option(min=0.0, max=MOST, help="US dollars at most.")] = None,
+    usd: Annotated[float | None, typer.Option(min=0.0, max=1e9, help="US dollars at most.")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds of work on the run at most.")
     ] = None,
