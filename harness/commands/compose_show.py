@@ -12,6 +12,8 @@ from rich.text import Text
 from harness.compose.accounting import ledger
 from harness.compose.study_folder import ReadStudy, read_study
 from harness.compose.study_state import Entry
+from harness.compose.trials_left import trials_left
+from harness.printable import printable
 from harness.report.compose_summary import trial_json
 
 
@@ -44,12 +46,12 @@ def _print(found: ReadStudy, best: int, stdout: Console) -> None:
         table.add_column("composition", overflow="fold")
         table.add_column("score, 95 % interval", justify="right")
         for one in tested:
-            table.add_row(one.composition.run_length(), str(one.interval))
+            table.add_row(Text(printable(one.composition.run_length())), str(one.interval))
         stdout.print(table)
     stdout.print()
     stdout.print(Text(str(ledger(found.state.entries))), soft_wrap=True)
-    left = found.settings.budget - len(found.state.finished())
-    more = f"{left} trials are left: the same command goes on. " if left > 0 else ""
+    left = trials_left(found.settings, found.state.entries)
+    more = f"At most {left} trials are left: the same command goes on. " if left > 0 else ""
     stdout.print(
         Text(f"{more}Next: `harness compose extrapolate {found.settings.study_id} --target 1b`."),
         soft_wrap=True,
@@ -63,7 +65,7 @@ def _trials(entries: list[Entry], title: str) -> Table:
     for entry in entries:
         table.add_row(
             str(entry.number + 1),
-            entry.composition.run_length(),
+            Text(printable(entry.composition.run_length())),
             entry.outcome or "under way",
             str(entry.rung),
             "-" if entry.fitness is None else f"{entry.fitness:.4f}",

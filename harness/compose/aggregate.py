@@ -44,8 +44,8 @@ class Consensus:
 def consensus(trials: Sequence[Trial], *, clusters: int = CLUSTERS) -> tuple[Consensus, ...]:
     """The distinct compositions that the top cluster, and the two best together, agree on.
 
-    Only complete trials count, since fitness of earlier rungs cannot be compared with theirs. Raises
-    HarnessError where there is none.
+    Only complete trials count, since fitness of earlier rungs cannot be compared with theirs. Members of
+    which no two agree on a layer have none. Raises HarnessError where no trial is complete.
     """
     complete = sorted(
         (trial for trial in trials if trial.outcome == "complete"),
@@ -59,7 +59,9 @@ def consensus(trials: Sequence[Trial], *, clusters: int = CLUSTERS) -> tuple[Con
         members = _members(complete, labels, deepest)
         for method, form in _FORMS.items():
             composition = form(members)
-            found.setdefault(composition, _described(composition, method, members, complete))
+            described = _described(composition, method, members, trials)
+            if len(members) == 1 or described.agreement > 1 / len(members):  # else each stands for itself
+                found.setdefault(composition, described)
     return tuple(found.values())
 
 
@@ -135,7 +137,7 @@ def _mode(members: Sequence[Trial], layer: int) -> str:
 
 
 def _described(
-    composition: Composition, method: Method, members: Sequence[Trial], complete: Sequence[Trial]
+    composition: Composition, method: Method, members: Sequence[Trial], trials: Sequence[Trial]
 ) -> Consensus:
     shares = [
         sum(trial.composition.tokens[layer] == token for trial in members) / len(members)
@@ -146,5 +148,5 @@ def _described(
         method=method,
         members=len(members),
         agreement=sum(shares) / len(shares),
-        searched=any(trial.composition == composition for trial in complete),
+        searched=any(trial.composition == composition for trial in trials),
     )

@@ -18,6 +18,8 @@ ATTENTION, MLP, MAMBA = "mA", "M", "Mb"
 _RUN = re.compile(r"(?:(?P<count>[0-9]+)\*|(?P<bare>[0-9]+)(?=[A-Za-z]))?(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)")
 _ID = re.compile(r"[a-z2-7]{8}")
 _SHORT = {"A": ATTENTION}
+MOST_LAYERS = 4096
+"""Of one kind in a run: a slip of the finger is no model."""
 
 
 @dataclass(frozen=True, order=True)
@@ -76,9 +78,12 @@ def _run(part: str, text: str) -> list[str]:
             f"composition {text!r}: expected tokens apart by spaces ('mA M Mb') or runs ('2A+5M'), "
             f"got the part {part!r}."
         )
-    count = int(found["count"] or found["bare"] or 1)
-    if count == 0:
-        raise WrongUsage(f"composition {text!r}: expected counts of one or more, got {part!r}.")
+    digits = found["count"] or found["bare"] or "1"
+    count = int(digits[:9])
+    if not 1 <= count <= MOST_LAYERS or len(digits) > len(str(MOST_LAYERS)):
+        raise WrongUsage(
+            f"composition {text[:200]!r}: expected counts from 1 to {MOST_LAYERS}, got {part[:40]!r}."
+        )
     return [_SHORT.get(found["name"], found["name"])] * count
 
 

@@ -26,13 +26,20 @@ class Rung:
         return f"{self.steps}:{self.seeds}"
 
 
+_DIGITS = 9
+"""Of a number of steps or seeds: more would train for years."""
+
+
 def parse_rungs(text: str) -> tuple[Rung, ...]:
     """Read `STEPS:SEEDS,...`, e.g. `300:1,600:2`. Raises WrongUsage for anything else."""
     rungs: list[Rung] = []
     for part in text.split(","):
         steps, _, seeds = part.strip().partition(":")
-        if not (steps.isdecimal() and (seeds or "1").isdecimal()):
-            raise WrongUsage(f"rungs {text!r}: expected STEPS:SEEDS apart by commas, got the part {part!r}.")
+        numbers = (steps, seeds or "1")
+        if not all(one.isdecimal() and len(one) <= _DIGITS for one in numbers):
+            raise WrongUsage(
+                f"rungs {text[:200]!r}: expected STEPS:SEEDS apart by commas, got the part {part[:40]!r}."
+            )
         rungs.append(Rung(steps=int(steps), seeds=int(seeds or 1)))
     return tuple(rungs)
 

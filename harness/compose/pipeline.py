@@ -57,10 +57,13 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """One of the best trials: its number, fitness in the search, and scores on the other tasks by name."""
+    """One of the best trials: its number, the rung that it reached, its fitness there, and scores on the
+    other tasks by name.
+    """
 
     number: int
     composition: Composition
+    rung: int
     fitness: float
     others: Mapping[str, float]
 
@@ -114,13 +117,15 @@ class Pipeline:
 
     def finalists(self) -> tuple[Finalist, ...]:
         """The best trials with their recorded scores on the other tasks, the best over all tasks first; of
-        equal ones the earlier. Raises KeyError before these are all recorded.
+        equal ones the earlier. Those of a later rung come before all of an earlier one: their fitness is of
+        more steps and seeds, and is not compared. Raises KeyError before these are all recorded.
         """
         scores = _recorded(self.study)
         found = [
             Finalist(
                 number=entry.number,
                 composition=entry.composition,
+                rung=entry.rung,
                 fitness=entry.trial.merit[1],
                 others={
                     str(other): other.chance if score is None else score
@@ -130,7 +135,7 @@ class Pipeline:
             )
             for entry in self._best()
         ]
-        return tuple(sorted(found, key=lambda one: (-one.mean, one.number)))
+        return tuple(sorted(found, key=lambda one: (-one.rung, -one.mean, one.number)))
 
     def _best(self) -> list[Entry]:
         return self.study.state.ranked()[: self.plan.finalists]

@@ -30,6 +30,7 @@ from harness.compose.study_state import (
     finished_body,
     proposed_body,
 )
+from harness.compose.trials_left import is_spent
 from harness.errors import HarnessError
 from harness.locks import exclusive
 from harness.store import Store
@@ -139,8 +140,7 @@ class Study:
                 )
 
     def _is_spent(self, first: int) -> bool:
-        most = self.settings.max_steps
-        return most is not None and sum(entry.steps for entry in self.state.entries[:first]) >= most
+        return is_spent(self.settings, self.state.entries[:first])
 
     def _propose(self, first: int, count: int) -> Iterator[Progress]:
         history = [entry.trial for entry in self.state.entries]

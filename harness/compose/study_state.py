@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from harness.compose.composition import Composition
 from harness.compose.engines.cached import Answer
@@ -104,13 +104,16 @@ class StudyState:
             case "proposed":
                 self._propose(body["first"], body["trials"])
             case "evaluated":
-                self.entries[body["number"]].scores.setdefault(body["rung"], []).append(
-                    Score(**body["score"])
-                )
+                entry, rung = self.entries[body["number"]], body["rung"]
+                if not isinstance(rung, int) or not 0 <= rung <= len(entry.scores):
+                    raise ValueError(f"expected a rung up to {len(entry.scores)}, got {rung!r}")
+                entry.scores.setdefault(rung, []).append(Score(**body["score"]))
             case "finished":
                 entry = self.entries[body["number"]]
-                entry.outcome, entry.fitness = body["outcome"], body["fitness"]
-                entry.reason = body["reason"]
+                if body["outcome"] not in get_args(Outcome):
+                    raise ValueError(f"expected one of {get_args(Outcome)}, got {body['outcome']!r}")
+                entry.outcome, entry.reason = body["outcome"], body["reason"]
+                entry.fitness = None if body["fitness"] is None else 0.0 + body["fitness"]
         self.events.append(event)
 
     def finished(self) -> list[Entry]:

@@ -21,6 +21,7 @@ from harness.compose.retest import Retested
 from harness.compose.study import Study
 from harness.compose.study_settings import StudySettings
 from harness.compose.study_state import Entry, ranked
+from harness.printable import printable
 
 DOCUMENT = 1
 """Version of the JSON document."""
@@ -121,7 +122,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(Text(f"no configuration  {reason}"), soft_wrap=True)
     for path in summary.pictures:
         console.print(Text(f"picture  {path}"), soft_wrap=True)
-    console.print(Text(str(summary.ledger)), soft_wrap=True)
+    console.print(Text(f"search: {summary.ledger}"), soft_wrap=True)
     console.print(Text(last_sentence(summary)), soft_wrap=True)
 
 
@@ -152,15 +153,15 @@ def _finalists_table(finalists: Sequence[Finalist], task: str) -> Table:
         title="Finalists, best over all tasks first", title_justify="left", box=None, pad_edge=False
     )
     others = list(finalists[0].others) if finalists else []
+    rungs = len({one.rung for one in finalists}) > 1  # their scores on the search's task are not comparable
     table.add_column("trial", justify="right")
     table.add_column("composition", overflow="fold")
-    for name in (task, *(name.partition("/")[0] for name in others), "mean"):
-        table.add_column(name, justify="right")
+    for name in (*(["rung"] if rungs else []), task, *(name.partition("/")[0] for name in others), "mean"):
+        table.add_column(Text(printable(name)), justify="right")
     for one in finalists:
         scores = [one.fitness, *(one.others[name] for name in others), one.mean]
-        table.add_row(
-            str(one.number + 1), one.composition.run_length(), *(f"{score:.3f}" for score in scores)
-        )
+        told = [*([str(one.rung)] if rungs else []), *(f"{score:.3f}" for score in scores)]
+        table.add_row(str(one.number + 1), one.composition.run_length(), *told)
     return table
 
 
@@ -224,6 +225,7 @@ def _finalist(one: Finalist) -> dict[str, Any]:
     return {
         "trial": one.number + 1,
         "composition": str(one.composition),
+        "rung": one.rung,
         "fitness": one.fitness,
         "others": dict(one.others),
         "mean": one.mean,

@@ -29,7 +29,7 @@ from verify.judge.repeats import check_repeats
 from verify.judge.runs import POISONS, Outcome, finish, start
 from verify.judge.session import Rejected, Session
 from verify.judge.substance import check_known, check_substance
-from verify.judge.verdict import FULL_ISOLATION, TRITON_PIN, Depth, Verdict, installed_triton
+from verify.judge.verdict import FULL_ISOLATION, REQUIRED, TRITON_PIN, Depth, Verdict, installed_triton
 from verify.rules import RULES_VERSION
 from verify.sandbox.client import Limits, Server
 from verify.seeds import derive
@@ -49,9 +49,6 @@ EVIDENCE = {
     "THR": "model",
     "ADM": "all",
 }
-REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "PRP", "MEM", "SUB", "CMP", "THR")
-"""The stages that admission asks for; none may be skipped."""
-
 WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=300.0)
 COMPILE_LIMITS = Limits(memory_bytes=8 << 30, seconds=COMPILE_SECONDS)
 

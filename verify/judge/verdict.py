@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from verify.findings import STAGES, Finding, Status
 from verify.rules import RULES_VERSION
@@ -29,6 +29,12 @@ def installed_triton() -> str | None:
 
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 """The devices that CMP compiles for."""
+
+REQUIRED = ("PAR", "POL", "LCK", "CON", "NUM", "GRD", "PRP", "MEM", "SUB", "CMP", "THR")
+"""The stages that admission asks for; none may be skipped."""
+
+_RUN = ("NUM", "GRD", "PRP", "MEM", "SUB")
+"""Stages that run kernels: in the interpreter, or on the device that THR was measured on."""
 
 FULL_ISOLATION = "landlock+seccomp"
 """What must confine a worker unless somebody says that less is acceptable."""
@@ -86,10 +92,14 @@ class Verdict:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Verdict:
-        """Read a verdict that `to_bytes` wrote. Raises ValueError that names the wrong or missing field."""
+        """Read a verdict that `to_bytes` wrote.
+
+        Raises ValueError that names the wrong or missing field, or says that the verdict contradicts itself,
+        as one does that somebody edited.
+        """
         try:
             fields = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"verdict.json: expected JSON, got {error}") from None
         expected = {
             *("admission", "behaviour", "depth", "evidence", "findings", "isolation", "plan_seed"),
@@ -101,6 +111,51 @@ class Verdict:
         try:
             fields["findings"] = tuple(Finding(**finding) for finding in fields["findings"])
             fields["plan_seed"] = int(fields["plan_seed"], 16)
-            return cls(**fields)
+            verdict = cls(**fields)
+            _check_types(verdict)
         except (TypeError, ValueError) as error:
             raise ValueError(f"verdict.json: {error}") from None
+        if verdict.admission == "admitted" and (wrong := _contradiction(verdict)):
+            raise ValueError(f"verdict.json: expected what an admission rests on, got {wrong}")
+        return verdict
+
+
+def _check_types(verdict: Verdict) -> None:
+    """Raises ValueError for a field of another kind."""
+    for name, allowed in (("admission", get_args(Admission)), ("depth", get_args(Depth))):
+        if getattr(verdict, name) not in allowed:
+            raise ValueError(f"{name}: expected one of {list(allowed)}, got {getattr(verdict, name)!r}")
+    for name in ("isolation", "rules", "source_hash", "triton"):
+        if not isinstance(getattr(verdict, name), str):
+            raise ValueError(f"{name}: expected a text, got {getattr(verdict, name)!r}")  # noqa: TRY004
+    for name in ("behaviour", "skeleton"):
+        if not isinstance(getattr(verdict, name), str | None):
+            raise ValueError(f"{name}: expected a text or null, got {getattr(verdict, name)!r}")  # noqa: TRY004
+    for name, values in (("stages", get_args(Status)), ("properties", get_args(Status)), ("evidence", None)):
+        table = getattr(verdict, name)
+        texts = isinstance(table, dict) and all(isinstance(value, str) for value in table.values())
+        if not texts or (values is not None and not set(table.values()) <= set(values)):
+            raise ValueError(f"{name}: expected {list(values or ['texts'])} by name, got {table!r}")
+    for finding in verdict.findings:
+        lines = isinstance(finding.line, int | None) and isinstance(finding.column, int | None)
+        texts = isinstance(finding.rule, str) and isinstance(finding.message, str)
+        if not (lines and texts and isinstance(finding.where, str | None) and finding.stage in STAGES):
+            raise ValueError(f"findings: expected rule, message, line, column and where, got {finding!r}")
+
+
+def _contradiction(verdict: Verdict) -> str | None:
+    """What an admitted verdict says that none can."""
+    if verdict.depth != "full":
+        return f"depth {verdict.depth}"
+    if verdict.findings:
+        return f"the finding {verdict.findings[0].rule}"
+    open_ = [stage for stage in (*REQUIRED, "ADM") if verdict.stages.get(stage) not in ("pass", "n/a")]
+    if open_:
+        return f"{open_[0]}: {verdict.stages.get(open_[0])!r}"
+    passed = {stage for stage, status in verdict.stages.items() if status == "pass" and stage != "ADM"}
+    if set(verdict.evidence) != passed:
+        return f"evidence for {sorted(verdict.evidence)}, not for {sorted(passed)}"
+    shown, timed = {verdict.evidence[stage] for stage in _RUN}, verdict.evidence["THR"]
+    if shown != {"interpreter" if timed == "model" else timed}:
+        return f"runs shown by {sorted(shown)} with a throughput shown by {timed}"
+    return None

@@ -63,7 +63,7 @@ def resolve(names: Sequence[str], candidates: Path) -> Alphabet:
     folders = _folders(candidates)
     found: dict[str, Primitive] = {}
     for name in names:
-        primitive = fixed.get(name) or load_primitive(_folder(name, folders, candidates))
+        primitive = fixed.get(name) or _loaded(_folder(name, folders, candidates))
         found.setdefault(primitive.token, primitive)
     return Alphabet(primitives=tuple(found.values()))
 
@@ -73,7 +73,7 @@ def admitted(candidates: Path) -> tuple[MechanismPrimitive, ...]:
     found = []
     for folder in _folders(candidates).values():
         try:
-            found.append(load_primitive(folder))
+            found.append(_loaded(folder))
         except PrimitiveRefused:
             continue  # bidirectional, or not admitted under these rules: `verify` says which and why
     return tuple(found)
@@ -95,6 +95,20 @@ def _folders(candidates: Path) -> Mapping[str, Path]:
     """Candidate folders by `<family>/<slug>-<id>`, in order."""
     folders = sorted(path.parent for path in candidates.glob("*/*/mechanism.py"))
     return {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+
+
+def _loaded(folder: Path) -> MechanismPrimitive:
+    """The mechanism in a folder that is named after it. Raises PrimitiveRefused for any other name: studies
+    and configurations know mechanisms by these names.
+    """
+    primitive, match = load_primitive(folder), _FOLDER.fullmatch(folder.name)
+    if match is None or match["id"] != primitive.token:
+        raise PrimitiveRefused(
+            "ADM-NAME",
+            f"{folder}: ADM-NAME expected a folder whose name ends in -{primitive.token}, the id of the "
+            "mechanism in it. Rename it.",
+        )
+    return primitive
 
 
 def _folder(name: str, folders: Mapping[str, Path], candidates: Path) -> Path:

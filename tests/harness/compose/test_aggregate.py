@@ -66,3 +66,15 @@ def test_trials_that_were_pruned_do_not_vote() -> None:
     assert [str(one.composition) for one in consensus([*trials(("mA M", 0.1)), pruned])] == ["mA M"]
     with pytest.raises(HarnessError, match="larger budget"):
         consensus([pruned])
+
+
+def test_members_that_agree_on_nothing_have_no_consensus() -> None:
+    assert consensus(trials(("mA M", 0.5), ("M Mb", 0.5), ("Mb mA", 0.5)), clusters=1) == ()
+
+
+def test_a_consensus_that_was_a_pruned_trial_was_searched() -> None:
+    pruned = Trial(number=9, composition=parse("mA M"), outcome="pruned", fitness=0.1)
+    rows = trials(("mA Mb", 0.5), ("mA mA", 0.5), ("M M", 0.5), ("Mb M", 0.5))
+    for known, searched in (([*rows, pruned], True), (rows, False)):
+        found = [one for one in consensus(known, clusters=1) if str(one.composition) == "mA M"]
+        assert [one.searched for one in found] == [searched]

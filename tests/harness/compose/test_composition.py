@@ -26,3 +26,9 @@ def test_composers_letters_are_read() -> None:
 def test_what_is_no_composition_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(WrongUsage, match=r"expected .*M"):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["999999999mA", f"1{'0' * 5000}M", "5000*7pug5cm5"])
+def test_counts_beyond_any_model_are_refused(text: str) -> None:
+    with pytest.raises(WrongUsage, match="counts from 1 to 4096"):
+        parse(text)

@@ -55,3 +55,8 @@ def test_rungs_are_read_and_written_alike() -> None:
 def test_rungs_that_decide_nothing_are_refused(text: str, said: str) -> None:
     with pytest.raises(WrongUsage, match=said):
         check_rungs(parse_rungs(text), transition=300)
+
+
+def test_numbers_of_steps_beyond_any_training_are_refused() -> None:
+    with pytest.raises(WrongUsage, match="expected STEPS:SEEDS"):
+        parse_rungs(f"{'9' * 5000}:1")

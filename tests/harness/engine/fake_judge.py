@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.engine.pool import REMEMBERED
+from tests.admission import EVIDENCE, STAGES
 from verify.findings import Finding
 from verify.judge.verdict import Depth, Verdict
 
@@ -61,9 +62,9 @@ class FakeJudge:
             skeleton="linear_state/v1/ungated",
             depth=depth,
             admission="rejected" if findings else full,
-            stages={"PAR": "pass", "ADM": "fail" if findings else "pass"},
+            stages={**STAGES, "ADM": "fail" if findings else "pass"},
             findings=tuple(findings),
-            evidence={},
+            evidence=EVIDENCE,
             isolation="none",
             plan_seed=1,
             behaviour=_digest(b"twin" if "twin" in text else source) if depth == "full" else None,

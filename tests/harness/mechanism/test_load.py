@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.mechanism import MechanismRefused, load_mechanism, load_source
+from tests.admission import EVIDENCE, STAGES
 from tests.harness.mechanism.conftest import FADING
 from verify.judge.verdict import Verdict
 from verify.rules import RULES
@@ -19,9 +20,9 @@ def candidate(folder: Path, **changes: str) -> Path:
     verdict = Verdict(
         skeleton=None,
         depth="full",
-        stages={"PAR": "pass"},
+        stages=STAGES,
         findings=(),
-        evidence={},
+        evidence=EVIDENCE,
         isolation="none",
         plan_seed=1,
         **fields,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from harness.compose.primitives.alphabet import admitted, built_in, quickest_of_families, resolve
 from harness.compose.primitives.mechanism import PrimitiveRefused
 from harness.compose.proxies.presets import preset_of
 from harness.errors import WrongUsage
-from tests.harness.compose.primitives.candidates import CANDIDATES, LINEAR
+from tests.harness.compose.primitives.candidates import CANDIDATES, LINEAR, copy
 
 
 @pytest.mark.parametrize("name", ["pzbb45xn", LINEAR.name, f"linear_state/{LINEAR.name}"])
@@ -36,6 +38,38 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_where_it_was_looked_for
 def test_a_mechanism_that_must_not_be_composed_is_refused_by_name():
     with pytest.raises(PrimitiveRefused, match="ADM-CAUSAL"):
         resolve(["tdfrenk6"], CANDIDATES)
+
+
+def test_a_folder_is_named_after_the_mechanism_in_it(tmp_path):
+    folder = copy(tmp_path)
+    assert [one.token for one in admitted(tmp_path)] == ["pzbb45xn"]
+    renamed = folder.rename(folder.with_name("head-decay-aaaaaaaa"))
+    assert admitted(tmp_path) == ()
+    with pytest.raises(PrimitiveRefused, match="ADM-NAME expected a folder whose name ends in -pzbb45xn"):
+        resolve(["aaaaaaaa"], tmp_path)
+    renamed.rename(folder.with_name("renamed"))
+    assert admitted(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"evidence": [1]}, {"evidence": {"THR": 5}}, {"admission": "incomplete"}]
+)
+def test_a_verdict_that_admits_nothing_is_left_out_and_refused_by_name(tmp_path, changes):
+    copy(tmp_path, **changes)
+    assert admitted(tmp_path) == ()
+    with pytest.raises(PrimitiveRefused, match="ADM-NOT-ADMITTED"):
+        resolve(["pzbb45xn"], tmp_path)
+
+
+def test_one_edited_word_composes_no_rejected_mechanism(tmp_path):
+    (rejected,) = [
+        path.parent
+        for path in CANDIDATES.glob("*/*/verdict.json")
+        if json.loads(path.read_text())["admission"] == "rejected"
+    ]
+    copy(tmp_path, rejected, admission="admitted")
+    with pytest.raises(PrimitiveRefused, match="the finding NUM-ILL-CONDITIONED"):
+        resolve([rejected.name], tmp_path)
 
 
 def test_an_empty_list_is_refused():
