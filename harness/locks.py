@@ -6,17 +6,18 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold `folder`, made if missing, for this process; the kernel lets go of it however the process ends.
 
-    Raises HarnessError where it cannot be made, cannot be written to, or another process holds it.
+    Raises HarnessError where it cannot be made, cannot be written to, or another process holds it. With
+    `waiting` the last is no error: that is called once, and then this one waits until the other lets go.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -26,20 +27,28 @@ def exclusive(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be used as a folder ({error.strerror}). Choose another one."
         ) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+        if not _lock(descriptor, folder, fcntl.LOCK_NB):
+            if waiting is None:
                 raise HarnessError(
-                    f"{folder}: cannot be locked ({error.strerror}). Choose a local folder."
-                ) from None
-            raise HarnessError(
-                f"{folder}: another run is using it. Wait until that one ends, or choose another folder."
-            ) from None
+                    f"{folder}: another run is using it. Wait until that one ends, or choose another folder."
+                )
+            waiting()
+            _lock(descriptor, folder)
         _check_writable(folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path, how: int = 0) -> bool:
+    """Whether it is ours now; without LOCK_NB in `how` this waits until it is."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+    except OSError as error:
+        if how and error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise HarnessError(f"{folder}: cannot be locked ({error.strerror}). Choose a local folder.") from None
+    return True
 
 
 def _check_writable(folder: Path) -> None:

@@ -162,7 +162,8 @@ def _models(
         if each is run and folder is not None:
             yield name, load_model(folder, alphabet)[0], folder
         else:
-            yield name, *trained(each, alphabet, request.models, report=_teller(name, each, stderr))
+            report, waiting = _teller(name, each, stderr), _waiting(name, stderr)
+            yield name, *trained(each, alphabet, request.models, report=report, waiting=waiting)
     if not request.alone:
         yield "untrained", run.initial(alphabet), None
 
@@ -170,6 +171,14 @@ def _models(
 def _teller(name: str, run: TrainingRun, stderr: Console) -> Callable[[Point], None]:
     def tell(point: Point) -> None:
         text = f"{name}: step {point.step} of {run.recipe.steps}, {point.bits_per_byte:.3f} bits per byte"
+        stderr.print(Text(text), soft_wrap=True)
+
+    return tell
+
+
+def _waiting(name: str, stderr: Console) -> Callable[[Path], None]:
+    def tell(folder: Path) -> None:
+        text = f"{name}: another run is training it in {folder}; waiting for that one to end"
         stderr.print(Text(text), soft_wrap=True)
 
     return tell

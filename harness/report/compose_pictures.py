@@ -156,6 +156,8 @@ def _figure(title: str, *, height: float = 4.6) -> tuple[Any, Any]:
 
 def _save(figure: Any, path: Path) -> None:
     """Without the program's version in the file: the same picture has the same bytes."""
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+        text.set_parse_math(False)  # a corpus is named by its file, and a dollar sign there begins no formula
     try:
         figure.savefig(path, format="png", metadata={"Software": None})
     except OSError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,33 @@ def test_a_second_process_is_turned_away_and_a_killed_one_lets_go(tmp_path: Path
         holder.wait()
     with exclusive(tmp_path):
         pass
+
+
+WAIT = (
+    "import sys\nfrom pathlib import Path\nfrom harness.locks import exclusive\n"
+    "with exclusive(Path(sys.argv[1]), waiting=lambda: print('waits', flush=True)):\n    print('held')\n"
+)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_second_process_that_may_wait_says_so_and_waits_until_it_is_let_or_interrupted(
+    tmp_path: Path, interrupted: bool
+) -> None:
+    command = [sys.executable, "-c", WAIT, str(tmp_path)]
+    with exclusive(tmp_path):
+        waiter = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert waiter.stdout is not None
+        assert waiter.stdout.readline() == "waits\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiter.wait(0.3)
+        if interrupted:
+            waiter.send_signal(signal.SIGINT)
+            waiter.wait(10)
+    stdout, stderr = waiter.communicate(timeout=10)
+    assert stdout == ("" if interrupted else "held\n")
+    assert stderr.strip().endswith("KeyboardInterrupt" if interrupted else "")
 
 
 def test_the_folder_is_made_and_nothing_is_left_in_it(tmp_path: Path) -> None:

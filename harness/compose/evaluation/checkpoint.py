@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from harness.compose.tensor_files import digest
 from harness.errors import HarnessError
+from harness.files import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the file durably in place of the one before."""
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     state = json.dumps({"step": checkpoint.step, "points": checkpoint.points})
-    write_atomically(path, save(tensors, metadata={"key": checkpoint.key, "state": state}))
+    metadata = {"key": checkpoint.key, "state": state, "digest": digest(state, tensors)}
+    write_atomically(path, save(tensors, metadata=metadata))
 
 
 def load_checkpoint(path: Path, *, key: str) -> Checkpoint:
@@ -39,30 +41,23 @@ def load_checkpoint(path: Path, *, key: str) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     except (SafetensorError, OSError) as error:
-        raise HarnessError(
-            f"{path}: expected a checkpoint, got {error}. Remove it to start training anew."
-        ) from None
+        raise damaged(path, str(error)) from None
     if metadata.get("key") != key:
         raise HarnessError(
             f"{path}: expected a checkpoint of this composition, recipe and corpus, got another run's. "
             "Choose another folder, or remove it to start training anew."
         )
-    state = json.loads(metadata["state"])
-    points = tuple((step, bits) for step, bits in state["points"])
-    return Checkpoint(key=key, step=state["step"], points=points, tensors=tensors)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file: after a crash there is the old one or the new one. Raises HarnessError."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written ({error.strerror}). Make room or permission."
-        ) from None
+        text = metadata["state"]
+        if metadata["digest"] != digest(text, tensors):
+            raise damaged(path, "a file whose bytes have changed")
+        state = json.loads(text)
+        points = tuple((step, bits) for step, bits in state["points"])
+        return Checkpoint(key=key, step=state["step"], points=points, tensors=tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from None
+
+
+def damaged(path: Path, what: str) -> HarnessError:
+    """The error for a file that no training can go on from; `what` is what was found in its place."""
+    return HarnessError(f"{path}: expected a checkpoint, got {what}. Remove it to start training anew.")

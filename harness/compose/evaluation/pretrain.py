@@ -21,7 +21,7 @@ from torch import nn
 
 from harness.compose.corpus import corpus_hash, python_version, sections
 from harness.compose.evaluation.byte_codec import START, encode
-from harness.compose.evaluation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from harness.compose.evaluation.checkpoint import Checkpoint, damaged, load_checkpoint, save_checkpoint
 from harness.errors import HarnessError, WrongUsage
 from verify.seeds import derive
 
@@ -190,12 +190,15 @@ class _Run:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises HarnessError if it is no checkpoint of this run."""
         saved = load_checkpoint(path, key=self.key)
-        for name, value in self.parameters.items():
-            value.data.copy_(saved.tensors[f"model.{name}"])
-            self.optimizer.state[value] = {
-                kind: saved.tensors[f"optimizer.{kind}.{name}"].to(value.device)
-                for kind in ("step", "exp_avg", "exp_avg_sq")
-            }
+        try:
+            for name, value in self.parameters.items():
+                value.data.copy_(saved.tensors[f"model.{name}"])
+                self.optimizer.state[value] = {
+                    kind: saved.tensors[f"optimizer.{kind}.{name}"].to(value.device)
+                    for kind in ("step", "exp_avg", "exp_avg_sq")
+                }
+        except (KeyError, RuntimeError) as error:  # a name that is missing, a size that is another
+            raise damaged(path, f"no tensors of this model ({error})") from None
         self.step = saved.step
         self.points = [Point(step=step, bits_per_byte=bits) for step, bits in saved.points]
 

@@ -18,12 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from harness.compose.composition import Composition, parse
-from harness.compose.evaluation.checkpoint import write_atomically
 from harness.compose.evaluation.pretrain import TrainingRecord
 from harness.compose.model import ComposedModel
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
 from harness.errors import HarnessError
+from harness.files import write_atomically
 
 FORMAT = 1
 """Goes up when the files change; an older folder is refused by name."""

@@ -15,6 +15,8 @@ from harness.compose.evaluation.saved import is_saved_model, load_model, save_mo
 from harness.compose.model import ComposedModel
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
+from harness.files import remove_partial
+from harness.locks import exclusive
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -44,17 +46,26 @@ class TrainingRun:
 
 
 def trained(
-    run: TrainingRun, alphabet: Alphabet, models: Path, *, report: Callable[[Point], None] = lambda _: None
+    run: TrainingRun,
+    alphabet: Alphabet,
+    models: Path,
+    *,
+    report: Callable[[Point], None] = lambda _: None,
+    waiting: Callable[[Path], None] = lambda _: None,
 ) -> tuple[ComposedModel, Path]:
     """The trained model and its folder in `models`; a run that was killed goes on from its checkpoint.
 
-    Raises HarnessError where training diverges or a folder is damaged.
+    Where another process trains it, this one calls `waiting` with the folder, and waits for that. Raises
+    HarnessError where training diverges or a folder is damaged.
     """
     name = run.name(alphabet)
     folder = models / hashlib.sha256(name.encode()).hexdigest()[:16]
-    if not is_saved_model(folder):
-        model = run.initial(alphabet)
-        record = pretrain(model, run.recipe, name=name, checkpoint=folder / CHECKPOINT, report=report)
-        save_model(folder, model, alphabet, record)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    if not is_saved_model(folder):  # those that are need no lock: the folder may be one to read only
+        with exclusive(folder, waiting=lambda: waiting(folder)):
+            remove_partial(folder)
+            if not is_saved_model(folder):  # by the one that was waited for
+                model = run.initial(alphabet)
+                record = pretrain(model, run.recipe, name=name, checkpoint=folder / CHECKPOINT, report=report)
+                save_model(folder, model, alphabet, record)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
     return load_model(folder, alphabet)[0], folder

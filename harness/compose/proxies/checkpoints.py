@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
-import struct
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.text import Text
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from harness.compose.proxies.request import CurvePoint, ProxyRequest
+from harness.compose.tensor_files import digest
+from harness.endings import remarks_console
 from harness.errors import HarnessError
+from harness.files import write_atomically
+from harness.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,39 +42,53 @@ class Progress:
         return cls(**{**values, "curve": curve, "pending": tuple(values["pending"])})
 
 
-class Checkpoints:
-    """A folder of safetensors files, safe for several processes: a file appears whole or not at all."""
+class Damaged(Exception):
+    """A file that no training can go on from."""
 
-    def __init__(self, folder: Path) -> None:
+
+def remark(text: str) -> None:
+    """One line on stderr."""
+    remarks_console().print(Text(printable(text)), soft_wrap=True)
+
+
+class Checkpoints:
+    """A folder of safetensors files, safe for several processes: a file appears whole or not at all.
+
+    It is a cache: what is damaged is removed, which `tell` is told, and trained again.
+    """
+
+    def __init__(self, folder: Path, *, tell: Callable[[str], None] = remark) -> None:
         self.folder = folder
+        self._tell = tell
 
     def save(self, request: ProxyRequest, progress: Progress, tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep `tensors` (flat, float32). Raises HarnessError where the folder cannot be written to."""
         path = self._path(request, progress.steps)
         if path.exists():
             return
-        metadata = {"progress": progress.to_json(), "digest": _digest(progress, tensors)}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(dict(tensors), temporary, metadata)
-            temporary.replace(path)
-        except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise HarnessError(
-                f"{path}: cannot be written ({error}). Make room, or choose another folder for checkpoints."
-            ) from None
+        state = progress.to_json()
+        write_atomically(path, save(dict(tensors), {"progress": state, "digest": digest(state, tensors)}))
 
     def longest(self, request: ProxyRequest) -> tuple[Progress, dict[str, torch.Tensor]] | None:
         """The longest run of the same training that is no longer than `request`, None without any.
 
-        Raises HarnessError for a damaged file.
+        Raises HarnessError for a file that may not be read.
         """
         prefix = trajectory(request)
         found = {int(p.stem.split("-")[1]): p for p in self._shard(prefix).glob(f"{prefix}-*.safetensors")}
-        steps = max((steps for steps in found if steps <= request.steps), default=None)
-        return None if steps is None else _load(found[steps])
+        for steps in sorted((steps for steps in found if steps <= request.steps), reverse=True):
+            try:
+                return _load(found[steps])
+            except FileNotFoundError:
+                continue  # another process has just removed it, for it was damaged
+            except Damaged as reason:
+                self._remove(found[steps], str(reason))
+        return None
+
+    def _remove(self, path: Path, reason: str) -> None:
+        self._tell(f"{path}: expected a checkpoint, got a damaged file ({reason}); trained again without it")
+        with contextlib.suppress(OSError):  # it stays, and is of no use to anybody
+            path.unlink()
 
     def _shard(self, prefix: str) -> Path:
         return self.folder / prefix[:2]
@@ -89,31 +104,20 @@ def trajectory(request: ProxyRequest) -> str:
 
 
 def _load(path: Path) -> tuple[Progress, dict[str, torch.Tensor]]:
+    """Raises Damaged, FileNotFoundError where it is gone, HarnessError where it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata: Mapping[str, Any] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-        progress = Progress.from_json(metadata["progress"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
-    if metadata.get("digest") != _digest(progress, tensors):
-        raise _damaged(path, "its bytes have changed")
-    return progress, tensors
-
-
-def _digest(progress: Progress, tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, sizes and bytes, each field with its length."""
-    digest = hashlib.sha256()
-    fields = [progress.to_json().encode()]
-    for name in sorted(tensors):
-        fields += [name.encode(), tensors[name].detach().contiguous().numpy().tobytes()]
-    for field in fields:
-        digest.update(struct.pack("<Q", len(field)))
-        digest.update(field)
-    return digest.hexdigest()
-
-
-def _damaged(path: Path, why: str) -> HarnessError:
-    return HarnessError(
-        f"{path}: expected a checkpoint, got a damaged file ({why}). Remove it: the training starts again."
-    )
+        state = metadata["progress"]
+        if metadata["digest"] != digest(state, tensors):
+            raise Damaged("its bytes have changed")
+        return Progress.from_json(state), tensors
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be read ({error}). Give permission, or choose another folder for checkpoints."
+        ) from None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib
 import math
@@ -136,7 +137,7 @@ def _from_file(path: Path) -> Iterator[str]:
     if not path.is_file():
         raise HarnessError(f"corpus {path}: expected a file, got none. Correct the path.")
     kind = "json" if path.suffix == ".jsonl" else "parquet"
-    return _texts(kind, "train", "text", str(path), data_files=str(path))
+    return _texts(kind, "train", "text", str(path), data_files=glob.escape(str(path)))  # it takes patterns
 
 
 def _published(corpus: str) -> Iterator[str]:
@@ -157,8 +158,9 @@ def _texts(name: str, part: str, field: str, shown: str, **options: Any) -> Iter
         for row in datasets.load_dataset(name, split=part, streaming=True, **options):
             yield str(row[field])
     except Exception as error:  # noqa: BLE001  the library raises what the network, the disk and parsers raise
+        reason = (str(error).splitlines() or ["no reason"])[0][:200]
         raise HarnessError(
-            f"corpus {shown}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200]}). "
+            f"corpus {shown}: cannot be read ({type(error).__name__}: {reason}). "
             f"Without a network use the corpus {BUILT_IN}, or a .jsonl or .parquet file."
         ) from None
 

@@ -7,9 +7,11 @@ import pytest
 from harness.compose.composition import parse
 from harness.errors import HarnessError
 from harness.report.compose_pictures import (
+    Curve,
     Placed,
     Spent,
     best_so_far,
+    draw_curves,
     draw_frontier,
     draw_layers,
     draw_progress,
@@ -52,6 +54,18 @@ def test_pictures_are_png_files_with_the_same_bytes_twice(tmp_path: Path) -> Non
         first = (tmp_path / "one" / picture).read_bytes()
         assert first.startswith(PNG)
         assert first == (tmp_path / "two" / picture).read_bytes()
+
+
+def test_names_of_files_are_drawn_as_they_are_and_not_as_formulas(tmp_path: Path) -> None:
+    name = r"text/c$\foo$_^{.jsonl"
+    trials = {name: [Spent(cost=1.0, fitness=0.2)]}
+    points = [placed("4M", 0.1, 1e-3)]
+    draw_progress(trials, tmp_path / "a.png", cost=name, fitness=name, title=name)
+    draw_layers([parse("M")], [name], tmp_path / "b.png", title=name)
+    draw_frontier(points, tmp_path / "c.png", latency=name, fitness=name, title=name)
+    curves = [Curve(name=name, points=[(1, 0.5)])]
+    draw_curves(curves, tmp_path / "d.png", level=0.0, title=name, score=name)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_picture_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from harness.compose.evaluation.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-    write_atomically,
-)
+from harness.compose.evaluation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from harness.compose.tensor_files import digest
 from harness.errors import HarnessError
 
 CHECKPOINT = Checkpoint(
@@ -49,7 +48,42 @@ def test_another_key_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "c", key="other")
 
 
-def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(HarnessError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "c", b"")
+def test_changed_bytes_of_a_tensor_are_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c", CHECKPOINT)
+    data = bytearray((tmp_path / "c").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "c").write_bytes(data)
+    with pytest.raises(HarnessError, match=r"bytes have changed\. Remove it to start"):
+        load_checkpoint(tmp_path / "c", key="k")
+
+
+def rewrite(path: Path, *, names: dict[str, str] | None = None, **metadata: str | None) -> None:
+    """The same checkpoint with other names of tensors or other metadata; None leaves a field out."""
+    with safe_open(path, framework="pt") as file:
+        known = {**(file.metadata() or {}), **metadata}
+        tensors = {(names or {}).get(name, name): file.get_tensor(name) for name in ("a", "b")}
+    save_file(tensors, path, {name: text for name, text in known.items() if text is not None})
+
+
+@pytest.mark.parametrize("field", ["state", "digest"])
+def test_a_checkpoint_without_a_field_is_refused(tmp_path: Path, field: str) -> None:
+    save_checkpoint(tmp_path / "c", CHECKPOINT)
+    rewrite(tmp_path / "c", **{field: None})
+    with pytest.raises(HarnessError, match=f"KeyError: '{field}'. Remove it to start"):
+        load_checkpoint(tmp_path / "c", key="k")
+
+
+@pytest.mark.parametrize("change", [{"state": json.dumps({"step": 4, "points": []})}, {"names": {"a": "c"}}])
+def test_another_state_or_name_than_was_written_is_refused(tmp_path: Path, change: dict) -> None:
+    save_checkpoint(tmp_path / "c", CHECKPOINT)
+    rewrite(tmp_path / "c", **change)
+    with pytest.raises(HarnessError, match=r"bytes have changed\. Remove it to start"):
+        load_checkpoint(tmp_path / "c", key="k")
+
+
+@pytest.mark.parametrize("state", ["", "{", "3", "{}", '{"step": 3, "points": [1]}', '{"points": []}'])
+def test_a_state_that_is_none_is_refused(tmp_path: Path, state: str) -> None:
+    save_checkpoint(tmp_path / "c", CHECKPOINT)
+    rewrite(tmp_path / "c", state=state, digest=digest(state, CHECKPOINT.tensors))
+    with pytest.raises(HarnessError, match=r"expected a checkpoint, got .*Error.*Remove it to start"):
+        load_checkpoint(tmp_path / "c", key="k")

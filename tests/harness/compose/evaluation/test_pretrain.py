@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from harness.compose.corpus import sections
 from harness.compose.evaluation.byte_codec import START, decode
+from harness.compose.evaluation.checkpoint import load_checkpoint, save_checkpoint
 from harness.compose.evaluation.pretrain import (
     Point,
     Recipe,
@@ -79,6 +81,22 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, recipe: Recipe, 
     pretrain(tiny_model(), RECIPE, name="m", checkpoint=checkpoint)
     with pytest.raises(HarnessError, match="got another run's"):
         pretrain(tiny_model(), recipe, name=name, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_checkpoint_without_a_tensor_of_the_model_is_refused(tmp_path: Path, damage: str) -> None:
+    checkpoint = tmp_path / "c.safetensors"
+    pretrain(tiny_model(), RECIPE, name="m", checkpoint=checkpoint)
+    with safe_open(checkpoint, framework="pt") as file:
+        key = file.metadata()["key"]
+    saved = load_checkpoint(checkpoint, key=key)
+    tensors = dict(saved.tensors)
+    last = tensors.pop("model.norm.weight")
+    if damage == "cut":
+        tensors["model.norm.weight"] = last[:-1]
+    save_checkpoint(checkpoint, replace(saved, tensors=tensors))
+    with pytest.raises(HarnessError, match=r"no tensors of this model .*Remove it to start training anew"):
+        pretrain(tiny_model(), RECIPE, name="m", checkpoint=checkpoint)
 
 
 def test_a_loss_that_is_no_number_stops_the_run() -> None:

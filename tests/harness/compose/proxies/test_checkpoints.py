@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,57 @@ def test_only_runs_of_the_same_training_that_are_no_longer_are_found(tmp_path: P
     assert kept.longest(request(steps=9, split="final")) is None
 
 
+def damage_to(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    path.write_bytes({"cut": data[:-3], "flip": data[:-1] + bytes([data[-1] ^ 1]), "empty": b""}[how])
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_file_is_named_and_not_used(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_told_removed_and_written_again(tmp_path: Path, damage: str) -> None:
+    told: list[str] = []
+    kept = Checkpoints(tmp_path, tell=told.append)
+    kept.save(request(), PROGRESS, TENSORS)
+    (path,) = tmp_path.rglob("*.safetensors")
+    damage_to(path, damage)
+    assert kept.longest(request(steps=9)) is None
+    assert [line.partition(" (")[0] for line in told] == [
+        f"{path}: expected a checkpoint, got a damaged file"
+    ]
+    kept.save(request(), PROGRESS, TENSORS)
+    assert kept.longest(request(steps=9)) is not None
+    assert len(told) == 1
+
+
+def test_a_shorter_run_serves_where_the_longest_is_damaged(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, tell=lambda _: None)
+    kept.save(request(), replace(PROGRESS, steps=3), TENSORS)
+    kept.save(request(), replace(PROGRESS, steps=10), TENSORS)
+    (path,) = tmp_path.rglob("*-10.safetensors")
+    damage_to(path, "flip")
+    found = kept.longest(request(steps=12))
+    assert found is not None
+    assert found[0].steps == 3
+
+
+def test_damage_is_told_on_stderr_unless_somebody_else_wants_to_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = Checkpoints(tmp_path)
     kept.save(request(), PROGRESS, TENSORS)
     (path,) = tmp_path.rglob("*.safetensors")
-    data = path.read_bytes()
-    path.write_bytes({"cut": data[:-3], "flip": data[:-1] + bytes([data[-1] ^ 1]), "empty": b""}[damage])
-    with pytest.raises(HarnessError, match=r"damaged file .*Remove it"):
-        kept.longest(request(steps=9))
+    damage_to(path, "cut")
+    assert kept.longest(request(steps=9)) is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "trained again without it" in line
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[list[Path]] = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(list(tmp_path.rglob("*.safetensors"))))
+    Checkpoints(tmp_path).save(request(), PROGRESS, TENSORS)
+    assert synced == [[]]
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_clear_error(tmp_path: Path) -> None:

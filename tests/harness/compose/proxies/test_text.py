@@ -79,6 +79,26 @@ def test_local_files_are_read_and_count_in_identities(tmp_path: Path, suffix: st
     assert -8.5 < evaluate(asked, candidates=CANDIDATES).score < -7.0
 
 
+@pytest.mark.parametrize("name", ["[red]x.jsonl", "a?*b.jsonl", "c$\\foo$.jsonl"])
+def test_the_name_of_a_file_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / name).write_text(json.dumps({"text": name}) + "\n")
+    assert list(documents(str(tmp_path / name))) == [name]
+    monkeypatch.chdir(tmp_path)
+    assert list(documents(name)) == [name]
+
+
+def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def silent(*_: object, **__: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(datasets, "load_dataset", silent)
+    with pytest.raises(HarnessError, match=r"dclm: cannot be read \(IndexError: no reason\)"):
+        list(documents("dclm"))
+
+
 def test_text_teaches_something_in_a_few_steps() -> None:
     result = evaluate(request("mA M", task="text", steps=50), candidates=CANDIDATES)
     assert result.score > -6.0
