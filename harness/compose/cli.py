@@ -215,7 +215,7 @@ def evaluate(
         from harness.commands.compose_eval import EvalRequest, run_eval
 
         request = EvalRequest(
-            composition=_composition(what, runs),
+            composition=_composition(what, runs, candidates),
             tasks=_listed(tasks),
             width=width,
             steps=steps,
@@ -243,13 +243,28 @@ def _finish(command: Callable[[], int], *, extra_name: str = "compose") -> NoRet
     raise typer.Exit(guarded(equipped))
 
 
-def _composition(what: str, runs: Path) -> str:
-    """The best composition where `what` is a study, else `what` itself."""
-    from harness.compose.study_folder import read_study
-    from harness.compose.study_state import RECORD
+def _composition(what: str, runs: Path, candidates: Path) -> str:
+    """The best composition where `what` is a study, else `what` itself: a saved model or a composition.
 
-    if any((folder / RECORD).is_file() for folder in (Path(what), runs / what)):
+    Raises WrongUsage for what is none of these.
+    """
+    from harness.compose.composition import parse
+    from harness.compose.evaluation.saved import is_saved_model
+    from harness.compose.primitives.alphabet import resolve
+    from harness.compose.study_folder import read_study
+    from harness.errors import WrongUsage
+
+    try:
         return str(read_study(what, runs).best())
+    except WrongUsage as no_study:
+        if is_saved_model(Path(what)):
+            return what
+        try:
+            resolve(sorted(set(parse(what).tokens)), candidates)
+        except WrongUsage as no_composition:
+            raise WrongUsage(
+                f"{no_study} Nor is it the folder of a saved model or a composition: {no_composition}"
+            ) from None
     return what
 
 

@@ -30,6 +30,11 @@ def call(*arguments: str) -> tuple[int, str, str]:
         (["extrapolate", "composer-best", "--target", "5b"], "--target: expected one of 350m, 1b, 3b"),
         (["extrapolate", "mA Mc", "--target", "1b"], "Nor is it a baseline"),
         (["eval", "mA M", "--width", "40"], "--width: expected a multiple of 32"),
+        (["eval", " ".join(["mA M"] * 100), "--width", "40"], "--width: expected a multiple of 32"),
+        (["eval", "mistyped"], "expected a study's folder"),
+        (["eval", "mA -"], "Nor is it the folder of a saved model or a composition"),
+        (["extrapolate", " ".join(["mA Mc"] * 100), "--target", "1b"], "Nor is it a baseline"),
+        (["show", "x" * 300], "study: expected a study's folder"),
     ],
 )
 def test_wrong_wishes_end_with_code_2_and_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
