@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from harness.compose.cli import MOST
 from harness.compose.cli import app as compose
 from harness.endings import guarded, remarks_console, results_console
 
@@ -81,9 +82,6 @@ Ensemble = Annotated[
 RunName = Annotated[str, typer.Argument(help="A run's id, as `harness runs` lists it, or its folder.")]
 Runs = Annotated[Path, typer.Option(help="Folder of run records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-
-MOST = 2**63 - 1
-"""No number that counts something is larger."""
 
 
 def main() -> NoReturn:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, WrongUsage
 
 
 def check_output(path: Path | None) -> None:
-    """Raises HarnessError where a document could not be written to `path`; None is no document."""
+    """Raises WrongUsage where a document could not be written to `path`; None is no document."""
     if path is None:
         return
-    if path.is_dir() or not path.parent.is_dir():
-        raise HarnessError(f"--output: expected a file in a folder that exists, got {path}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise HarnessError(f"--output: expected a file that can be written, got {path}. Choose another one.")
+    try:
+        if path.is_dir() or not path.parent.is_dir():
+            raise WrongUsage(
+                f"--output: expected a file in a folder that exists, got {path}. Make that folder, or choose "
+                "another file."
+            )
+        writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    except OSError as error:  # a name that is too long, say
+        raise WrongUsage(
+            f"--output: expected a file, got {path} ({error.strerror}). Choose another one."
+        ) from None
+    if not writable:
+        raise WrongUsage(f"--output: expected a file that can be written, got {path}. Choose another one.")
 
 
 def write_output(path: Path | None, text: str) -> None:

@@ -27,6 +27,13 @@ Candidates = Annotated[Path, typer.Option(help="Folder of admitted mechanisms.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Output = Annotated[Path | None, typer.Option(help="Also write the JSON document to this file.")]
 
+MOST = 2**63 - 1
+"""No number that counts something is larger, and no seed: PyTorch takes 64 bits with a sign."""
+MOST_PROCESSORS = 1024
+"""Threads and worker processes: all are started."""
+MOST_WIDTH = 65_536
+"""Four times that of the widest models there are."""
+
 
 class Sampler(StrEnum):
     """Who proposes."""
@@ -68,9 +75,9 @@ def run(
         ),
     ] = "mA,M,Mb,families",
     layers: Annotated[int, typer.Option(min=1, max=64, help="Layers of a composition.")] = 16,
-    budget: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 32,
+    budget: Annotated[int, typer.Option(min=1, max=MOST, help="Trials at most.")] = 32,
     sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = Sampler.tpe,
-    seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Root of every random choice.")] = 0,
     task: Annotated[str, typer.Option(help="Proxy to search on.")] = "in-context-recall",
     preset: Annotated[str, typer.Option(help="Sizes of the proxies: tiny, small or mad.")] = "tiny",
     rungs: Annotated[
@@ -83,7 +90,9 @@ def run(
         StudyKind, typer.Option(help="full adds controls: random and TPE at equal cost.")
     ] = StudyKind.quick,
     engine: Annotated[EngineName, typer.Option(help="Where evaluations run.")] = EngineName.local,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: the cores).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PROCESSORS, help="Worker processes (default: the cores).")
+    ] = None,
     max_parameters: Annotated[
         int | None, typer.Option(help="Refuse larger compositions, at the preset.")
     ] = None,
@@ -132,7 +141,7 @@ def run(
 def show(
     study: Annotated[str, typer.Argument(help="A study's folder, or its id under --runs.")],
     runs: Runs = Path("runs/compose"),
-    best: Annotated[int, typer.Option(min=1, help="Trials to show, the best first.")] = 16,
+    best: Annotated[int, typer.Option(min=1, max=MOST, help="Trials to show, the best first.")] = 16,
     as_json: AsJson = False,
 ) -> None:
     """Trials, re-tests and costs of a study, also while it runs."""
@@ -184,11 +193,13 @@ def evaluate(
     tasks: Annotated[
         str, typer.Option(help="lm-eval tasks by commas; the built-in ones need no network.")
     ] = ("pydoc_bits_per_byte,pydoc_continuation"),
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of each model.")] = 500,
-    width: Annotated[int, typer.Option(min=1, help="d_model, a multiple of 32.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Root of every random choice.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="PyTorch threads; results depend on them.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Items of each task at most.")] = None,
+    steps: Annotated[int, typer.Option(min=1, max=MOST, help="Training steps of each model.")] = 500,
+    width: Annotated[int, typer.Option(min=1, max=MOST_WIDTH, help="d_model, a multiple of 32.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, max=MOST, help="Root of every random choice.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=1, max=MOST_PROCESSORS, help="PyTorch threads; results depend on them.")
+    ] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, max=MOST, help="Items of each task at most.")] = None,
     alone: Annotated[
         bool, typer.Option("--alone", help="Without the plain transformer and an untrained model.")
     ] = False,
@@ -204,7 +215,7 @@ def evaluate(
         from harness.commands.compose_eval import EvalRequest, run_eval
 
         request = EvalRequest(
-            composition=_composition(what, runs),
+            composition=_composition(what, runs, candidates),
             tasks=_listed(tasks),
             width=width,
             steps=steps,
@@ -232,13 +243,28 @@ def _finish(command: Callable[[], int], *, extra_name: str = "compose") -> NoRet
     raise typer.Exit(guarded(equipped))
 
 
-def _composition(what: str, runs: Path) -> str:
-    """The best composition where `what` is a study, else `what` itself."""
-    from harness.compose.study_folder import read_study
-    from harness.compose.study_state import RECORD
+def _composition(what: str, runs: Path, candidates: Path) -> str:
+    """The best composition where `what` is a study, else `what` itself: a saved model or a composition.
 
-    if any((folder / RECORD).is_file() for folder in (Path(what), runs / what)):
+    Raises WrongUsage for what is none of these.
+    """
+    from harness.compose.composition import parse
+    from harness.compose.evaluation.saved import is_saved_model
+    from harness.compose.primitives.alphabet import resolve
+    from harness.compose.study_folder import read_study
+    from harness.errors import WrongUsage
+
+    try:
         return str(read_study(what, runs).best())
+    except WrongUsage as no_study:
+        if is_saved_model(Path(what)):
+            return what
+        try:
+            resolve(sorted(set(parse(what).tokens)), candidates)
+        except WrongUsage as no_composition:
+            raise WrongUsage(
+                f"{no_study} Nor is it the folder of a saved model or a composition: {no_composition}"
+            ) from None
     return what
 
 

@@ -16,6 +16,7 @@ from harness.compose.retest import FINAL_BEGUN, RETESTED, Retested
 from harness.compose.study_settings import StudySettings
 from harness.compose.study_state import RECORD, StudyState
 from harness.errors import HarnessError, WrongUsage
+from harness.files import is_file
 from harness.store import Store
 
 
@@ -69,7 +70,7 @@ def read_study(name: str, runs: Path) -> ReadStudy:
 
     Raises WrongUsage where there is none, HarnessError for a file that is damaged.
     """
-    folder = next((path for path in (Path(name), runs / name) if (path / RECORD).is_file()), None)
+    folder = next((path for path in (Path(name), runs / name) if is_file(path / RECORD)), None)
     if folder is None:
         known = sorted(path.parent.name for path in runs.glob(f"*/{RECORD}"))
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[-3:]

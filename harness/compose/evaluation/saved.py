@@ -22,8 +22,8 @@ from harness.compose.evaluation.pretrain import TrainingRecord
 from harness.compose.model import ComposedModel
 from harness.compose.primitives.alphabet import Alphabet
 from harness.compose.shape import ModelShape
-from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.errors import HarnessError, WrongUsage
+from harness.files import is_file, write_atomically
 
 FORMAT = 1
 """Goes up when the files change; an older folder is refused by name."""
@@ -58,8 +58,11 @@ class Description:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Description:
-        """What `to_json` made. Raises KeyError or TypeError for anything else."""
+        """What `to_json` made. Raises KeyError, TypeError, ValueError or WrongUsage for anything else."""
         training = values["training"]
+        for text in (values["composition"], values["weights"], *dict(values["identities"]).values()):
+            if not isinstance(text, str):
+                raise TypeError(f"expected text, got {text!r}")
         return cls(
             composition=parse(values["composition"]),
             shape=ModelShape(**values["shape"]),
@@ -90,7 +93,7 @@ def save_model(
 
 def is_saved_model(folder: Path) -> bool:
     """Whether there is a description, of whatever content."""
-    return (folder / DESCRIPTION).is_file()
+    return is_file(folder / DESCRIPTION)
 
 
 def read_description(folder: Path) -> Description:
@@ -107,7 +110,7 @@ def read_description(folder: Path) -> Description:
         raise SavedModelRefused(
             f"{path}: expected a saved model, got {error.strerror}. Name a folder that training wrote."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, WrongUsage) as error:
         raise SavedModelRefused(
             f"{path}: expected the description of a saved model, got {type(error).__name__}: {error}. "
             "Restore the file, or train the model again."

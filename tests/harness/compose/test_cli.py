@@ -30,6 +30,11 @@ def call(*arguments: str) -> tuple[int, str, str]:
         (["extrapolate", "composer-best", "--target", "5b"], "--target: expected one of 350m, 1b, 3b"),
         (["extrapolate", "mA Mc", "--target", "1b"], "Nor is it a baseline"),
         (["eval", "mA M", "--width", "40"], "--width: expected a multiple of 32"),
+        (["eval", " ".join(["mA M"] * 100), "--width", "40"], "--width: expected a multiple of 32"),
+        (["eval", "mistyped"], "expected a study's folder"),
+        (["eval", "mA -"], "Nor is it the folder of a saved model or a composition"),
+        (["extrapolate", " ".join(["mA Mc"] * 100), "--target", "1b"], "Nor is it a baseline"),
+        (["show", "x" * 300], "study: expected a study's folder"),
     ],
 )
 def test_wrong_wishes_end_with_code_2_and_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -38,6 +43,41 @@ def test_wrong_wishes_end_with_code_2_and_one_line(tmp_path: Path, arguments: li
     assert code == 2
     assert said in stderr
     assert len(stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("eval", "--seed", "9" * 23),
+        ("eval", "--threads", "9" * 11),
+        ("eval", "--limit", "9" * 20),
+        ("eval", "--steps", "9" * 20),
+        ("eval", "--width", "3200000"),
+        ("run", "--seed", "9" * 23),
+        ("run", "--budget", "9" * 23),
+        ("run", "--workers", "9" * 5),
+        ("show", "--best", "9" * 23),
+    ],
+)
+def test_numbers_that_no_machine_can_serve_are_wrong_usage(
+    tmp_path: Path, command: str, option: str, value: str
+) -> None:
+    what = [] if command == "run" else ["mA M"]
+    code, _, stderr = call(command, *what, option, value, "--runs", str(tmp_path))
+    assert code == 2
+    assert option in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["nowhere/x", "x" * 300, "."])
+@pytest.mark.parametrize("command", [["run", "--primitives", "mA,M"], ["eval", "mA M"]])
+def test_an_output_that_cannot_be_a_file_is_wrong_usage(
+    tmp_path: Path, command: list[str], output: str
+) -> None:
+    where = ("--runs", str(tmp_path), "--output", str(tmp_path / output))
+    code, _, stderr = call(*command, *where)
+    assert code == 2
+    assert "--output: expected a file" in stderr
 
 
 def test_a_mechanism_that_was_not_admitted_ends_with_code_1_and_its_rule(tmp_path: Path) -> None:

@@ -103,6 +103,26 @@ def other_sizes(folder: Path) -> None:
     change(folder, "shape", {"width": 3})
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("weights", 5),
+        ("composition", 7),
+        ("composition", "mA -"),
+        ("identities", 5),
+        ("identities", {"mA": 5}),
+        ("training", 5),
+        ("shape", 5),
+    ],
+)
+def test_a_description_with_a_field_of_another_kind_is_refused_in_one_line(
+    folder: Path, field: str, value: object
+) -> None:
+    change(folder, field, value)
+    with pytest.raises(SavedModelRefused, match=r"expected the description of a saved model, got .*Restore"):
+        load_model(folder, built_in())
+
+
 @pytest.mark.parametrize("damage", [no_weights, no_description, other_format, no_json, other_sizes])
 def test_a_damaged_folder_is_refused_in_one_line(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder)
