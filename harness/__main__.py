@@ -1,6 +1,11 @@
-"""`python -m harness`."""
+"""`python -m harness`: see `harness.cli`."""
 
-from harness.cli import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from harness.cli import main
+
+        main()
+    except KeyboardInterrupt:  # before a command runs, which says more: while modules are loaded
+        sys.exit(130)

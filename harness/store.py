@@ -71,9 +71,8 @@ class Store:
                 self._database.execute("PRAGMA synchronous = FULL")
                 self._prepare()
         except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a damaged schema
-            raise HarnessError(
-                f"{path}: expected a run file, got {error}. Choose another folder with --runs."
-            ) from None
+            advice = _DAMAGED if _is_damage(error) else "Choose another folder with --runs."
+            raise HarnessError(f"{path}: expected a run file, got {error}. {advice}") from None
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,11 @@
 """`python -m verify`: see `verify.cli`."""
 
-from verify.cli import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from verify.cli import main
+
+        main()
+    except KeyboardInterrupt:  # before a command runs, which says more: while modules are loaded
+        sys.exit(130)

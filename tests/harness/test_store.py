@@ -147,3 +147,12 @@ def test_half_a_character_is_kept(tmp_path: Path) -> None:
         store.append("proposed", {"title": "A \ud800 title"})
         (event,) = store.events()
     assert event.body == {"title": "A \ud800 title"}
+
+
+def test_a_file_that_was_cut_short_is_damaged_and_not_in_the_wrong_place(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with Store(path) as store:
+        store.append("proposed", {"text": "x" * 10_000})
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(HarnessError, match="file is damaged"), Store(path) as store:
+        list(store.events())
