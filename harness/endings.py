@@ -8,14 +8,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.errors import HarnessError
 from harness.printable import printable
-from verify.exits import INTERRUPTED, READER_LEFT
+from verify.exits import INTERRUPTED, READER_LEFT, discard
 
 TRACEBACK = "HARNESS_TRACEBACK"
 """Set to anything, a defect of ours is told with all of its frames."""
@@ -36,7 +35,7 @@ class _Remarks(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
 def results_console() -> Console:
@@ -59,7 +58,7 @@ def guarded(command: Callable[[], int]) -> int:
     except HarnessError as error:
         return _stopped(stderr, str(error), error.exit_code)
     except BrokenPipeError:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         return READER_LEFT
     except KeyboardInterrupt:
         stderr.print(
@@ -85,7 +84,7 @@ def _stopped(stderr: Console, said: str, code: int) -> int:
 def _defect(stderr: Console, error: Exception) -> int:
     """A defect of ours, or a machine that fails in a way nobody thought of."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        _discard(sys.stdout)  # it may be stdout that is full
+        discard(sys.stdout)  # it may be stdout that is full
         return _stopped(stderr, f"cannot write ({error}). Make room, then run it again.", 3)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
@@ -98,12 +97,3 @@ def _defect(stderr: Console, error: Exception) -> int:
         f"{TRACEBACK}=1 adds.",
         HarnessError.exit_code,
     )
-
-
-def _discard(stream: IO[str] | None) -> None:
-    """Send what is still to come nowhere, so that Python's own flush at the end does not fail."""
-    if stream is None:
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -8,5 +8,9 @@ def printable(text: str) -> str:
 
     Controls, escapes and marks of direction become spaces, lone surrogates `?`.
     """
-    carried = text.encode("utf-8", "replace").decode("utf-8")
-    return " ".join("".join(one if one.isprintable() else " " for one in carried).split())
+    return " ".join("".join(one if one.isprintable() else " " for one in encodable(text)).split())
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which JSON can carry and UTF-8 cannot, replaced by `?`."""
+    return text.encode("utf-8", "replace").decode("utf-8")

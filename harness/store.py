@@ -85,6 +85,31 @@ class Store:
     def close(self) -> None:
         self._database.close()
 
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Make the settings the first event of an empty record.
+
+        Raises HarnessError where the record is of other settings: it is not this run, or what decides its
+        results has changed since.
+        """
+        ours = json.loads(_json(settings))
+        first = next(self.events(), None)
+        if first is None:
+            self.append("started", ours)
+        elif first.kind != "started":
+            raise HarnessError(
+                f"{self.path}: expected settings as the first event, got {first.kind!r}. {_DAMAGED}"
+            )
+        elif first.body != ours:
+            told = "; ".join(
+                f"{name}: {_short(first.body.get(name))} then, {_short(ours.get(name))} now"
+                for name in sorted({*ours, *first.body})
+                if ours.get(name) != first.body.get(name)
+            )
+            raise HarnessError(
+                f"{self.path}: expected the settings that it was begun with, got others ({told}). The same "
+                "command begins one of its own under these, in another folder; this one can still be shown."
+            )
+
     def append(self, kind: str, body: dict[str, Any], cost: dict[str, Any] | None = None) -> Event:
         """Write one event durably. Raises HarnessError where the disk is full or read-only."""
         text, spent = _json(body), _json(cost or {})
@@ -166,6 +191,11 @@ class Store:
 def _json(value: dict[str, Any]) -> str:
     """ASCII: a text may hold half a character, which no encoding takes."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _event(seq: int, kind: str, body: str, clock: float, cost: str) -> Event:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from verify.findings import Status
-from verify.judge.verdict import REQUIRED
+from verify.judge.verdict import EVIDENCE, REQUIRED
 
 STAGES: dict[str, Status] = dict.fromkeys((*REQUIRED, "ADM"), "pass")
-EVIDENCE = {
-    **dict.fromkeys(("PAR", "POL", "LCK"), "source"),
-    **dict.fromkeys(("NUM", "GRD", "PRP", "MEM", "SUB"), "interpreter"),
-    "CON": "trace",
-    "CMP": "compiler",
-    "THR": "model",
-}
+PROPERTIES: dict[str, Status] = {"causal": "pass"}
+SHOWN = {stage: EVIDENCE[stage] for stage in REQUIRED}

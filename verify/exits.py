@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import IO, Any, ParamSpec
 
 import typer
 
@@ -41,7 +41,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             code, sentence = INTERRUPTED, "interrupted; nothing that was finished is lost"
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout)
             code = READER_LEFT
         except OSError as error:
             code = INFRASTRUCTURE
@@ -58,6 +58,15 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         raise typer.Exit(code)
 
     return run
+
+
+def discard(stream: IO[str] | None) -> None:
+    """Send what is still to come nowhere, so that Python's own flush at the end does not fail."""
+    if stream is None:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def verdict_exit(verdict: Any, *, redrawn: bool = False) -> int:

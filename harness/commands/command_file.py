@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.commands.design_request import DesignRequest
 from harness.errors import HarnessError
+from harness.files import write_atomically
 
 COMMAND_FILE = "command.json"
 
@@ -20,17 +21,7 @@ def write_command(request: DesignRequest, folder: Path) -> None:
     Paths are made absolute, so that a run goes on from wherever it is asked to.
     """
     text = json.dumps(asdict(request), indent=2, sort_keys=True, default=lambda path: str(path.resolve()))
-    path = folder / COMMAND_FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        incoming = path.with_suffix(".incoming")
-        incoming.write_text(text + "\n", encoding="utf-8")
-        incoming.replace(path)
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written ({error.strerror}). Make room or permission, then run the same "
-            "command again."
-        ) from None
+    write_atomically(folder / COMMAND_FILE, f"{text}\n".encode())
 
 
 def read_command(folder: Path) -> DesignRequest:

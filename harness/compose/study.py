@@ -88,7 +88,7 @@ class Study:
             settings.sampler, settings.space, settings.seed, budget=settings.sized_for or settings.budget
         )
         self._mirror = OptunaMirror(self.folder / JOURNAL, settings)
-        self._check_settings()
+        store.begin(settings.to_json())
         self.state = StudyState.replay(store)
         self._check_space()
 
@@ -117,18 +117,6 @@ class Study:
                 yield self._stopped(f"all {self.settings.space.size} compositions were proposed")
                 return
         yield self._stopped(f"the budget of {self.settings.budget} trials is used up")
-
-    def _check_settings(self) -> None:
-        """The first event holds the settings; a record that holds others is not this study's."""
-        ours = self.settings.to_json()
-        first = next(self._store.events(), None)
-        if first is None:
-            self._store.append("started", ours)
-        elif first.kind != "started" or first.body != ours:
-            raise HarnessError(
-                f"{self._store.path}: expected the settings of this study, got others. Move the folder away "
-                "or choose another --runs."
-            )
 
     def _check_space(self) -> None:
         for entry in self.state.entries:

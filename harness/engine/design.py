@@ -19,7 +19,7 @@ from harness.engine.pool import Judged, JudgeFactory, JudgePool, JudgeTask
 from harness.engine.rounds import Observer, Rounds, title
 from harness.engine.run_folder import RUN_FILE
 from harness.engine.selection import choose_full
-from harness.engine.settings import Settings, check_settings
+from harness.engine.settings import Settings
 from harness.engine.state import Entry, RunState, are_twins, judged_body, judged_cost
 from harness.locks import exclusive
 from harness.objectives.protocol import Objective, Passed
@@ -73,7 +73,7 @@ def run_design(
     """
     folder = resumed or runs / settings.run_id
     with exclusive(folder), exclusive(out), Store(folder / RUN_FILE) as store:
-        check_settings(store, settings)
+        store.begin(settings.to_json())
         held(folder)
         remove_unfinished(out)
         with JudgePool(judges, workers=workers) as pool:

@@ -12,9 +12,7 @@ from typing import Any, Literal
 from harness.agents.protocol import Task
 from harness.engine.allowance import Allowance
 from harness.engine.members import Member, MemberSettings
-from harness.errors import HarnessError
 from harness.objectives.protocol import Objective
-from harness.store import Store
 from verify.rules import RULES_VERSION
 
 Depth = Literal["quick", "full"]
@@ -102,29 +100,3 @@ class Settings:
         text = json.dumps(self.to_json(), sort_keys=True)
         digest = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
         return f"design-{self.family}-s{self.seed}-{digest[:8]}"
-
-
-def check_settings(store: Store, settings: Settings) -> None:
-    """A run's first event holds its settings: append it to an empty record.
-
-    Raises HarnessError where the record is of other settings: it is not this run, or what decides the run's
-    results has changed since.
-    """
-    ours = json.loads(json.dumps(settings.to_json()))
-    first = next(store.events(), None)
-    if first is None:
-        store.append("started", ours)
-    elif first.kind != "started":
-        raise HarnessError(f"{store.path}: expected settings as the first event, got {first.kind!r}.")
-    elif first.body != ours:
-        names = sorted(name for name in {*ours, *first.body} if ours.get(name) != first.body.get(name))
-        told = "; ".join(f"{n}: {_short(first.body.get(n))} then, {_short(ours.get(n))} now" for n in names)
-        raise HarnessError(
-            f"{store.path}: expected the settings that the run was begun with, got others ({told}). The same "
-            "command begins a run of its own under these; `harness show` still reads this one."
-        )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:200]}..."

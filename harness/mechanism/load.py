@@ -8,6 +8,7 @@ from typing import Literal
 from harness.mechanism.autograd import BoundMechanism
 from verify.findings import Finding
 from verify.judge.verdict import Verdict
+from verify.rules import RULES_VERSION
 from verify.source.static import Mechanism, check_static
 
 MECHANISM_FILE = "mechanism.py"
@@ -46,6 +47,12 @@ def load_mechanism(folder: Path, *, require: Requirement = "admitted") -> BoundM
             "ADM-NOT-ADMITTED",
             f"{path}: ADM-NOT-ADMITTED expected an admitted mechanism, got {verdict.admission} at depth "
             f"{verdict.depth}. Run `verify` at full depth, or load with require='any' if you trust it.",
+        )
+    if require == "admitted" and verdict.rules != RULES_VERSION:
+        raise MechanismRefused(
+            "ADM-VERDICT",
+            f"{path}: ADM-VERDICT expected a verdict under rules {RULES_VERSION}, got one under "
+            f"{verdict.rules}. Judge it again: `python -m verify refresh`.",
         )
     return BoundMechanism(mechanism=mechanism, path=str(path), admission=verdict.admission)
 

@@ -29,26 +29,21 @@ from verify.judge.repeats import check_repeats
 from verify.judge.runs import POISONS, Outcome, finish, start
 from verify.judge.session import Rejected, Session
 from verify.judge.substance import check_known, check_substance
-from verify.judge.verdict import FULL_ISOLATION, REQUIRED, TRITON_PIN, Depth, Verdict, installed_triton
+from verify.judge.verdict import (
+    EVIDENCE,
+    FULL_ISOLATION,
+    REQUIRED,
+    TRITON_PIN,
+    Depth,
+    Verdict,
+    installed_triton,
+    shown_on,
+)
 from verify.rules import RULES_VERSION
 from verify.sandbox.client import Limits, Server
 from verify.seeds import derive
 from verify.source.static import Mechanism, check_static
 
-EVIDENCE = {
-    "PAR": "source",
-    "POL": "source",
-    "LCK": "source",
-    "CON": "trace",
-    "NUM": "interpreter",
-    "GRD": "interpreter",
-    "PRP": "interpreter",
-    "MEM": "interpreter",
-    "SUB": "interpreter",
-    "CMP": "compiler",
-    "THR": "model",
-    "ADM": "all",
-}
 WORKER_LIMITS = Limits(memory_bytes=6 << 30, seconds=300.0)
 COMPILE_LIMITS = Limits(memory_bytes=8 << 30, seconds=COMPILE_SECONDS)
 
@@ -160,10 +155,7 @@ class Judge:
         device = self._device
         if device is not None:
             isolation = f"{isolation}; on the device {device.isolation}"
-            record.evidence = {
-                stage: device.name if shown in ("interpreter", "model") else shown
-                for stage, shown in EVIDENCE.items()
-            }
+            record.evidence = shown_on(device.name)
             record.measured["environment"]["device"] = dict(device.described)
         limits = WORKER_LIMITS if device is None else DEVICE_LIMITS
         runs_on = None if device is None else device.server

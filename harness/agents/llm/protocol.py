@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
 from harness.errors import WrongUsage
-from harness.printable import printable
+from harness.printable import encodable, printable
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "refusal", "malformed"]
@@ -133,11 +133,6 @@ def check_model(model: str) -> None:
     """Raises WrongUsage for a model's name that neither a record nor a terminal could take."""
     if not model.isprintable() or not model.strip():
         raise WrongUsage(f"--model: expected a name in letters that can be printed, got {model!r}")
-
-
-def encodable(text: str) -> str:
-    """The text with lone surrogates, which JSON can carry and UTF-8 cannot, replaced by `?`."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def total(usages: Iterable[Usage | None]) -> Usage:

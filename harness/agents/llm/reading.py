@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.agents.llm.protocol import Completion, Usage, encodable, short
+from harness.agents.llm.protocol import Completion, Usage, short
+from harness.printable import encodable
 
 MAX_TEXT = 1_000_000
 """Characters of an answer that are kept; the judge takes files of at most 200,000 bytes."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.engine.pool import REMEMBERED
-from tests.admission import EVIDENCE, STAGES
+from tests.admission import PROPERTIES, SHOWN, STAGES
 from verify.findings import Finding
 from verify.judge.verdict import Depth, Verdict
 
@@ -64,7 +64,8 @@ class FakeJudge:
             admission="rejected" if findings else full,
             stages={**STAGES, "ADM": "fail" if findings else "pass"},
             findings=tuple(findings),
-            evidence=EVIDENCE,
+            evidence=SHOWN,
+            properties=PROPERTIES,
             isolation="none",
             plan_seed=1,
             behaviour=_digest(b"twin" if "twin" in text else source) if depth == "full" else None,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.mechanism import MechanismRefused, load_mechanism, load_source
-from tests.admission import EVIDENCE, STAGES
+from tests.admission import PROPERTIES, SHOWN, STAGES
 from tests.harness.mechanism.conftest import FADING
 from verify.judge.verdict import Verdict
 from verify.rules import RULES
@@ -22,9 +22,11 @@ def candidate(folder: Path, **changes: str) -> Path:
         depth="full",
         stages=STAGES,
         findings=(),
-        evidence=EVIDENCE,
+        evidence=SHOWN,
+        properties=PROPERTIES,
         isolation="none",
         plan_seed=1,
+        behaviour="0",
         **fields,
     )
     (folder / "verdict.json").write_bytes(verdict.to_bytes())
@@ -81,3 +83,11 @@ def test_a_missing_or_malformed_verdict_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_a_mechanism_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MechanismRefused, match=r"mechanism\.py: .* expected a mechanism with its verdict"):
         load_mechanism(tmp_path)
+
+
+def test_an_admission_under_other_rules_is_judged_again_first(tmp_path: Path) -> None:
+    folder = candidate(tmp_path, rules="1")
+    with pytest.raises(MechanismRefused, match="verify refresh") as caught:
+        load_mechanism(folder)
+    assert caught.value.rule == "ADM-VERDICT"
+    assert load_mechanism(folder, require="any").admission == "admitted"

@@ -21,11 +21,17 @@ from tests.harness.engine.scripted_agent import TASK, ScriptedAgent, alone, sett
 WORDS = ["a", "wrong", "b", "0", "fat"]
 
 
-def run(folder: Path, words: list[str], observe: object = None, depth: str = "full") -> DesignResult:
+def run(
+    folder: Path,
+    words: list[str],
+    observe: object = None,
+    depth: str = "full",
+    agent: type[ScriptedAgent] = ScriptedAgent,
+) -> DesignResult:
     return run_design(
         settings(words, depth=depth),
         TASK,
-        alone(ScriptedAgent(words)),
+        alone(agent(words)),
         objective=Lines(),
         out=folder / "out",
         runs=folder / "runs",  # type: ignore[arg-type]
@@ -165,34 +171,14 @@ class _Talker(ScriptedAgent):
 
 def test_a_run_without_a_usable_answer_says_where_to_look(tmp_path: Path) -> None:
     words = ["talk", "more"]
-    result = run_design(
-        settings(words),
-        TASK,
-        alone(_Talker(words)),
-        objective=Lines(),
-        out=tmp_path / "out",
-        runs=tmp_path / "runs",
-        judges=open_fake,
-        workers=1,
-        observe=lambda state, message: None,
-    )
+    result = run(tmp_path, words, agent=_Talker)
     assert exit_code(result) == 5
     assert "no answer held a mechanism" in last_sentence(result)
 
 
 def test_answers_without_a_mechanism_are_told_and_paid_for_but_not_judged(tmp_path: Path) -> None:
     words = ["a", "wrong", "talk", "b", "0", "talk"]
-    result = run_design(
-        settings(words),
-        TASK,
-        alone(_Speechless(words)),
-        objective=Lines(),
-        out=tmp_path / "out",
-        runs=tmp_path / "runs",
-        judges=open_fake,
-        workers=1,
-        observe=lambda state, message: None,
-    )
+    result = run(tmp_path, words, agent=_Speechless)
     counts = ledger(result.settings, result.state)
     assert {name: counts[name] for name in ("attempted", "unusable", "duplicate", "valid_submissions")} == {
         "attempted": 6,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from verify.judge.verdict import Verdict
+from verify.judge.verdict import REQUIRED, Verdict, shown_on
 
 ROOT = Path(__file__).resolve().parents[3]
 VERDICTS = sorted((ROOT / "candidates").glob("*/*/verdict.json"))
@@ -41,16 +41,41 @@ def test_a_rejection_does_not_become_an_admission_by_one_word() -> None:
         (("depth",), "quick", "depth quick"),
         (("stages", "NUM"), "fail", "NUM: 'fail'"),
         (("stages", "THR"), "skip", "THR: 'skip'"),
+        (("stages", "ADM"), "n/a", "ADM: 'n/a'"),
+        (("stages", "LCK"), "n/a", "LCK: 'n/a'"),
         (("stages",), {"PAR": "pass"}, "POL: None"),
-        (("evidence",), {"THR": "device:h100"}, "evidence for"),
-        (("evidence", "THR"), "device:h100", "with a throughput shown by device:h100"),
-        (("evidence", "MEM"), "source", "with a throughput shown by model"),
+        (("stages",), dict.fromkeys((*REQUIRED, "ADM"), "n/a"), "PAR: 'n/a'"),
+        (("properties",), {}, "no properties or behaviour"),
+        (("properties", "causal"), "fail", "causal properties or behaviour"),
+        (("behaviour",), None, "no properties or behaviour"),
+        (("evidence",), {"THR": "device:h100"}, "the evidence"),
+        (("evidence", "THR"), "device:h100", "the evidence"),
+        (("evidence", "MEM"), "source", "the evidence"),
+        (("evidence", "PAR"), "", "the evidence"),
         (("findings",), [{"rule": "NUM-OUTPUT", "message": "x"}], "the finding NUM-OUTPUT"),
     ],
 )
 def test_an_admission_that_contradicts_itself_is_none(place: tuple[str, ...], value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Verdict.from_bytes(edited(ADMITTED, *place, value=value))
+
+
+def test_an_admission_on_a_device_says_so_of_all_that_ran_there() -> None:
+    shown = shown_on("device:h100")
+    data = edited(ADMITTED, "evidence", value={stage: shown[stage] for stage in REQUIRED})
+    assert Verdict.from_bytes(data).evidence["MEM"] == "device:h100"
+
+
+def test_a_free_mechanism_has_no_lock_to_pass() -> None:
+    fields = json.loads(ADMITTED.read_bytes())
+    fields["skeleton"], fields["stages"]["LCK"] = None, "n/a"
+    del fields["evidence"]["LCK"]
+    assert Verdict.from_bytes(json.dumps(fields).encode()).admission == "admitted"
+
+
+def test_other_rules_asked_for_other_things() -> None:
+    fields = {**json.loads(ADMITTED.read_bytes()), "rules": "1", "properties": {}}
+    assert Verdict.from_bytes(json.dumps(fields).encode()).rules == "1"
 
 
 @pytest.mark.parametrize(

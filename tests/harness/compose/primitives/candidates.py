@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+from verify.judge.verdict import REQUIRED, shown_on
+
 CANDIDATES = Path(__file__).resolve().parents[4] / "candidates"
 LINEAR = CANDIDATES / "linear_state" / "head-decay-sigmoid-softpeak-unit-pzbb45xn"
 BIDIRECTIONAL = CANDIDATES / "softmax_attention" / "bidirectional-softl2-scale0p5km0p5-near128-tdfrenk6"
@@ -23,7 +25,5 @@ def copy(out: Path, folder: Path = LINEAR, **changes: object) -> Path:
 
 def timed(out: Path) -> Path:
     """A copy whose verdict says that it was run and timed on a device."""
-    evidence = json.loads((LINEAR / "verdict.json").read_text())["evidence"]
-    device = "device:NVIDIA H100 80GB HBM3"
-    shown = {stage: device if how in ("interpreter", "model") else how for stage, how in evidence.items()}
-    return copy(out, evidence=shown)
+    shown = shown_on("device:NVIDIA H100 80GB HBM3")
+    return copy(out, evidence={stage: shown[stage] for stage in REQUIRED})
