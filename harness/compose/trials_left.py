@@ -19,7 +19,6 @@ def trials_left(settings: StudySettings, entries: Sequence[Entry]) -> int:
     where neither the budget, nor the steps, nor the compositions that there are have come to their end.
     """
     under_way = sum(entry.outcome is None for entry in entries)
-    ragged = len(entries) % settings.width != 0  # a round was not filled: no further compositions are there
     tried = len({entry.composition for entry in entries}) >= settings.space.size
-    ended = (entries and ragged) or tried or (not under_way and is_spent(settings, entries))
+    ended = tried or (not under_way and is_spent(settings, entries))
     return under_way + (0 if ended else max(0, settings.budget - len(entries)))

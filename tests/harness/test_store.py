@@ -156,3 +156,17 @@ def test_a_file_that_was_cut_short_is_damaged_and_not_in_the_wrong_place(tmp_pat
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(HarnessError, match="file is damaged"), Store(path) as store:
         list(store.events())
+
+
+def test_a_record_without_one_of_its_events_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    with Store(path) as store:
+        for number in range(3):
+            store.append("proposed", {"round": number})
+    raw = sqlite3.connect(path)
+    raw.execute("DROP TRIGGER events_last")
+    raw.execute("DELETE FROM events WHERE seq = 2")
+    raw.commit()
+    raw.close()
+    with Store(path) as store, pytest.raises(HarnessError, match="expected JSON as event 2, got event 3"):
+        list(store.events())

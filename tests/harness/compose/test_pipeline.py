@@ -73,6 +73,16 @@ def test_finalists_are_ordered_by_their_mean_over_all_tasks(tmp_path: Path) -> N
     assert all(set(one.others) == {"copying/tiny", "memory/tiny"} for one in found.finalists)
 
 
+def test_finalists_of_a_later_rung_come_before_those_that_did_not_reach_it(tmp_path: Path) -> None:
+    found = follow(tmp_path, plan=replace(PLAN, finalists=16), seed=8)
+    assert found is not None
+    rungs = [one.rung for one in found.finalists]
+    assert set(rungs) == {0, 1}
+    assert rungs == sorted(rungs, reverse=True)
+    means = [one.mean for one in found.finalists]
+    assert means != sorted(means, reverse=True)  # by their means alone they would stand otherwise
+
+
 def test_re_tests_use_seeds_that_the_search_never_had(tmp_path: Path) -> None:
     engine = InProcessEngine()
     follow(tmp_path, engine=engine)

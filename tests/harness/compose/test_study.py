@@ -274,7 +274,9 @@ def test_two_processes_cannot_have_one_study(tmp_path: Path) -> None:
         finish(settings(), tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["bytes", "event", "settings", "first", "token"])
+@pytest.mark.parametrize(
+    "damage", ["bytes", "event", "settings", "first", "token", "outcome", "rung", "fitness"]
+)
 def test_a_damaged_record_is_one_line_that_says_what_to_do(tmp_path: Path, damage: str) -> None:
     asked = settings(budget=8)
     finish(asked, tmp_path)
@@ -284,8 +286,16 @@ def test_a_damaged_record_is_one_line_that_says_what_to_do(tmp_path: Path, damag
     else:
         raw = sqlite3.connect(path)
         raw.execute("DROP TRIGGER events_stay")
-        kind = "started" if damage in ("settings", "first") else "proposed"
-        change = {"settings": "'{}'", "token": "replace(body, 'Mb', 'Mc')"}.get(damage, "'{nothing'")
+        kinds = {"settings": "started", "first": "started", "outcome": "finished", "fitness": "finished"}
+        kind = "evaluated" if damage == "rung" else kinds.get(damage, "proposed")
+        changes = {
+            "settings": "'{}'",
+            "token": "replace(body, 'Mb', 'Mc')",
+            "outcome": "json_set(body, '$.outcome', 'pwuned')",
+            "rung": "json_set(body, '$.rung', 7)",
+            "fitness": "json_set(body, '$.fitness', 'high')",
+        }
+        change = changes.get(damage, "'{nothing'")
         raw.execute(f"UPDATE events SET body = {change} WHERE kind = ?", (kind,))
         raw.commit()
         raw.close()
